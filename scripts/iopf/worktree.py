@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A source tree on disk: a copy of the base with an overlay written over it.
+
+Writing is incremental: a file whose content is right already keeps its mtime,
+so that kbuild rebuilds no more than what changed. Everything that can fail for
+the series' sake has been computed before the first file is written. A state
+file beside the tree names the base and every path that may differ from it; it
+is written first, so that an interrupted run is completed by the next one.
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+from .patches import SeriesError
+
+# O= directories live inside the tree: kbuild then names sources "../x.c",
+# the same in every tree, and ccache recognizes what it has seen.
+OUTPUTS = ".kernel"
+
+
+def base_id(base):
+    """What tells one base from another: place and time of its Makefile."""
+    stat = os.stat(os.path.join(base, "Makefile"))
+    return f"{os.path.realpath(base)} {stat.st_mtime_ns} {stat.st_size}"
+
+
+def read_file(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def mode_of(path):
+    return 0o755 if os.access(path, os.X_OK) else 0o644
+
+
+class Tree:
+    """The tree at a path, which need not exist yet."""
+
+    def __init__(self, path, base):
+        self.path = path
+        self.base = base
+        self.state_path = path + ".state"
+
+    def load_state(self):
+        text = read_file(self.state_path)
+        return json.loads(text) if text else None
+
+    def save_state(self, paths):
+        state = {"base": base_id(self.base), "paths": sorted(paths)}
+        with open(self.state_path + ".new", "w", encoding="utf-8") as file:
+            json.dump(state, file, indent=1)
+        os.replace(self.state_path + ".new", self.state_path)
+
+    def usable(self):
+        state = self.load_state()
+        return (state is not None and state["base"] == base_id(self.base)
+                and os.path.isdir(self.path))
+
+    def copy_base(self):
+        """A fresh copy of the base; built beside its place, then renamed."""
+        scratch = self.path + ".new"
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        try:
+            subprocess.run(["rsync", "-a", "--exclude=/.git",
+                            f"--exclude=/{OUTPUTS}*", self.base + "/",
+                            scratch + "/"], check=True)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        if os.path.exists(self.state_path):
+            os.unlink(self.state_path)
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.rename(scratch, self.path)
+        self.save_state([])
+
+    def sync(self, overlay):
+        """Make the tree base plus overlay; the paths that were written."""
+        if not self.usable():
+            self.copy_base()
+        paths = set(self.load_state()["paths"]) | set(overlay)
+        self.check_base(paths - set(overlay))
+        self.save_state(paths)
+        blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+        written = [path for path in sorted(paths)
+                   if self.put(path, self.wanted(path, overlay))]
+        self.save_state(overlay)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+        return written
+
+    def check_base(self, paths):
+        for path in paths:
+            if os.path.islink(os.path.join(self.base, path)):
+                raise SeriesError(f"{path}: is a symbolic link in the base")
+
+    def wanted(self, path, overlay):
+        """(mode, content) that a path must have, None for absent."""
+        if path in overlay:
+            return overlay[path]
+        place = os.path.join(self.base, path)
+        content = read_file(place)
+        return None if content is None else (mode_of(place), content)
+
+    def put(self, path, wanted):
+        """Write one file unless it is right already."""
+        place = os.path.join(self.path, path)
+        content = read_file(place)
+        if wanted is None:
+            if content is not None:
+                os.unlink(place)
+                self.prune(os.path.dirname(place))
+            return content is not None
+        mode, data = wanted
+        if content == data and mode_of(place) == mode:
+            return False
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        with open(place + ".iopf-new", "wb") as file:
+            file.write(data)
+        os.chmod(place + ".iopf-new", mode)
+        os.replace(place + ".iopf-new", place)
+        return True
+
+    def prune(self, directory):
+        """Remove the directories that a removed file leaves empty."""
+        while directory.startswith(self.path + "/"):
+            inside = os.path.relpath(directory, self.path)
+            if os.listdir(directory) or \
+               os.path.isdir(os.path.join(self.base, inside)):
+                return
+            os.rmdir(directory)
+            directory = os.path.dirname(directory)
