@@ -60,7 +60,8 @@ check: ## checkpatch, sparse, kernel-doc, layout, other configurations: no findi
 
 series: ## build/series: patches that "git am" takes on a pristine base
 	@scripts/deps tree
-	$(lock) scripts/series
+	$(lock) scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
+	$(lock) scripts/series $(if $(KSRC),--ksrc "$(KSRC)")
 
 series-check: ## build each commit of the series, its symbols on and off
 	@scripts/deps kernel

@@ -4,9 +4,8 @@
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 build=${BUILD:-$top/build}
-jobs=${JOBS:-$(nproc)}
 # shellcheck disable=SC2034 # for the scripts that source this file
-base=$build/base linux=$build/linux
+base=$build/base linux=$build/linux jobs=${JOBS:-$(nproc)}
 
 # Messages of the tools are parsed, sort orders are compared.
 export LC_ALL=C

@@ -34,6 +34,25 @@ def read_file(path):
         return None
 
 
+def walk(top):
+    """{path: stat} of everything in a tree that is not a directory."""
+    found = {}
+    pending = [""]
+    while pending:
+        here = pending.pop()
+        with os.scandir(os.path.join(top, here)) as entries:
+            for entry in entries:
+                path = os.path.join(here, entry.name)
+                if not here and entry.name.startswith((OUTPUTS, ".git")) \
+                   and entry.is_dir():
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                else:
+                    found[path] = entry.stat(follow_symlinks=False)
+    return found
+
+
 def mode_of(path):
     return 0o755 if os.access(path, os.X_OK) else 0o644
 
@@ -135,3 +154,22 @@ class Tree:
                 return
             os.rmdir(directory)
             directory = os.path.dirname(directory)
+
+    def differences(self, overlay):
+        """Paths that are not what base and overlay make them, all looked at.
+
+        A file whose size and mtime are the base's counts as unchanged.
+        """
+        ours, theirs = walk(self.path), walk(self.base)
+        wrong = []
+        for path in set(ours) | set(theirs) | set(overlay):
+            if path not in overlay and path in ours and path in theirs and \
+               (ours[path].st_mtime_ns, ours[path].st_size) == \
+               (theirs[path].st_mtime_ns, theirs[path].st_size):
+                continue
+            place = os.path.join(self.path, path)
+            content = read_file(place)
+            have = None if content is None else (mode_of(place), content)
+            if have != self.wanted(path, overlay):
+                wrong.append(path)
+        return sorted(wrong)
