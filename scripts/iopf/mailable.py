@@ -78,9 +78,7 @@ def base_files(overlay):
     files = {}
     for path in sorted(set().union(*overlay.states)):
         if overlay.in_base(path):
-            place = os.path.join(overlay.base, path)
-            files[path] = (wholefiles.file_mode(overlay.base, path),
-                           wholefiles.read_bytes("/", place))
+            files[path] = wholefiles.read_entry(overlay.base, path)
     return files
 
 
@@ -136,11 +134,9 @@ def prove(directory, mails, out, final):
                           + git(directory, "diff", "--stat", "series",
                                 "taken"))
     for path, file in final.items():
-        place = os.path.join(directory, path)
         content = None
-        if os.path.exists(place):
-            content = (wholefiles.file_mode(directory, path),
-                       wholefiles.read_bytes("/", place))
+        if os.path.exists(os.path.join(directory, path)):
+            content = wholefiles.read_entry(directory, path)
         if content != file:
             raise SeriesError(f"series: {path} after 'git am' is not what "
                               "'make tree' makes")

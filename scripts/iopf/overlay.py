@@ -81,8 +81,7 @@ class Overlay:
         for path, text in diff_sections(patch.diff).items():
             self.apply_hunks(patch, path, text)
         for path in self.claims.brought_by(patch):
-            self.files[path] = (wholefiles.file_mode(self.repo, path),
-                                wholefiles.read_bytes(self.repo, path))
+            self.files[path] = wholefiles.read_entry(self.repo, path)
         self.apply_parts()
 
     def apply_parts(self):
@@ -119,8 +118,7 @@ class Overlay:
         output = result.stdout.decode(errors="replace")
         self.judge(patch, path, result.returncode, output)
         if os.path.exists(place):
-            mode = 0o755 if os.access(place, os.X_OK) else 0o644
-            self.files[path] = (mode, wholefiles.read_bytes("/", place))
+            self.files[path] = wholefiles.read_entry(self.scratch, path)
         else:
             self.files[path] = None
 

@@ -88,6 +88,11 @@ def file_mode(repo, path):
     return 0o755 if executable else 0o644
 
 
+def read_entry(top, path):
+    """(mode, content) of a file, as overlays hold it."""
+    return file_mode(top, path), read_bytes(top, path)
+
+
 class Claims:
     """Which patch brings which whole file, checked: each exactly once."""
 

@@ -89,3 +89,18 @@ test_changelog_is_needed() {
 	sed -i '/^Because/d' repo/patches/6.12/0001-one.patch
 	fails_with '0001-one.patch: has no changelog' tree
 }
+
+test_refresh_puts_hunks_at_their_lines() {
+	local changelog
+	changelog=$(sed '/^---$/q' repo/patches/6.12/0001-one.patch)
+	shift_base 3
+	"$scripts/refresh" --repo repo --base base
+	same "$(tree 2>&1 | grep warning)" ''
+	contains "$(<repo/patches/6.12/0001-one.patch)" '@@ -13,7 +13,7 @@'
+	same "$changelog" "$(sed '/^---$/q' repo/patches/6.12/0001-one.patch)"
+}
+
+test_refresh_keeps_what_is_right() {
+	"$scripts/refresh" --repo repo --base base
+	same "$("$scripts/refresh" --repo repo --base base)" ''
+}
