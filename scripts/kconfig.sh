@@ -33,18 +33,29 @@ not_landed() {
 		s/^(# CONFIG_[A-Za-z0-9_]+ is not set)$/\1/p' "$@" |
 	awk -v config="$config" '
 		function name(s) {
-			sub(/^# /, "", s); sub(/[= ].*/, "", s); return s
+			sub(/^# /, "", s)
+			sub(/[= ].*/, "", s)
+			return s
 		}
-		BEGIN { while ((getline l < config) > 0)
-				if (l ~ /CONFIG_/) have[name(l)] = l }
+		function say(n) {
+			if (n in have)
+				print want[n] " (is " have[n] ")"
+			else
+				print want[n] " (no such symbol, or unmet" \
+				      " dependencies)"
+		}
+		BEGIN {
+			while ((getline line < config) > 0)
+				if (line ~ /CONFIG_/)
+					have[name(line)] = line
+		}
 		{ want[name($0)] = $0 }
-		END { for (n in want)
-			if (want[n] ~ / is not set$/) {
+		END {
+			for (n in want)
 				if (n in have && have[n] != want[n])
-					print want[n] " (is " have[n] ")"
-			} else if (have[n] != want[n])
-				print want[n] (n in have ? " (is " have[n] ")"
-					: " (no such symbol, or unmet dependencies)")
+					say(n)
+				else if (!(n in have) && want[n] !~ /not set$/)
+					say(n)
 		}' | sort
 }
 
