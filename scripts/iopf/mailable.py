@@ -123,16 +123,16 @@ def write_mails(repo, directory, out):
 
 
 def prove(directory, mails, out, final):
-    """git am takes the mails on the base, and ends in the same tree."""
+    """git am takes the mails on the base, and makes the same trees."""
     git(directory, "checkout", "-q", "-B", "taken", base_commit(directory))
     git(directory, "-c", "user.name=am", "-c", "user.email=am@localhost",
         "am", "--quiet", *(os.path.join(out, name) for name in mails))
-    wanted, taken = (git(directory, "rev-parse", f"{name}^{{tree}}").strip()
+    # The tree of every commit, not only of the last: a bisection meets all.
+    wanted, taken = (git(directory, "log", "--format=%T %s", name)
                      for name in ("series", "taken"))
     if wanted != taken:
-        raise SeriesError("series: the tree after 'git am' differs: "
-                          + git(directory, "diff", "--stat", "series",
-                                "taken"))
+        raise SeriesError("series: 'git am' made other commits:\n" + wanted
+                          + "are wanted, it made\n" + taken)
     for path, file in final.items():
         content = None
         if os.path.exists(os.path.join(directory, path)):
