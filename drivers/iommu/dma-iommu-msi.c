@@ -1,0 +1,889 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * MSI doorbells of devices behind an IOMMU
+ *
+ * Vocabulary:
+ *  doorbell  The physical address that an interrupt controller wants an MSI to
+ *	      be written to, and, where a domain translates, the mapping of the
+ *	      page around it.
+ *  granule   The smallest page of a domain; a doorbell maps one granule.
+ *  cookie    The doorbells of one domain. A domain without a cookie does not
+ *	      translate MSIs: identity, blocked, or its owner takes care.
+ *  binding   Ties an MSI descriptor to the doorbell that its message goes to.
+ *
+ * Invariants:
+ *  - A doorbell page is mapped once in a domain, for writes only. It is mapped
+ *    a second time only for a device whose messages cannot hold the first IOVA.
+ *  - A doorbell is mapped as long as it has users. It goes with the last one.
+ *  - Every prepared MSI is in the list of its device, so that a change of the
+ *    group's domain finds it. An MSI never keeps an IOVA of a domain that its
+ *    device has left.
+ *
+ * Lock order:
+ *	msi_device_data::mutex
+ *	  irq_domain::mutex
+ *	    iommu_group::mutex		bindings, and which domain a device has
+ *	      iommu_dma_cookie::mutex	initialising a DMA domain
+ *	        iommu_msi_cookie::lock	doorbells of one domain
+ *	      irq_desc::lock		writing a message
+ *	        RCU			composing a message
+ *
+ * Composing runs under a raw spinlock with interrupts off. It takes no lock: it
+ * reads the doorbell under RCU, and doorbells and cookies are freed after a
+ * grace period. A message that was composed with a doorbell that has just been
+ * replaced is written again, since the side that replaces stores first and
+ * rewrites second; see iommu_msi_commit().
+ *
+ * A group changes its domain in five steps under its mutex. The first holds
+ * back the devices' messages, as an IOVA of the old domain may be anything in
+ * the new one; the second attaches:
+ *	iommu_msi_hold(), attach, iommu_msi_stage(), iommu_msi_commit() or
+ *	iommu_msi_unstage(), iommu_msi_resume()
+ * Only staging can fail, and then the old domain is attached again.
+ */
+#define pr_fmt(fmt)	"iommu-msi: " fmt
+
+#include <linux/atomic.h>
+#include <linux/cleanup.h>
+#include <linux/device.h>
+#include <linux/dma-mapping.h>
+#include <linux/export.h>
+#include <linux/iommu.h>
+#include <linux/msi.h>
+#include <linux/pci.h>
+#include <linux/rculist.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "dma-iommu-msi.h"
+#include "iommu-priv.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/iommu_msi.h>
+
+/* A physical range that the hardware recognises before it translates */
+struct iommu_msi_region {
+	struct list_head	node;
+	phys_addr_t		start;
+	phys_addr_t		last;
+};
+
+/*
+ * What an MSI is bound to when its domain should translate it and cannot. No
+ * address is inside, so that composing finds none and says so.
+ */
+static struct iommu_msi_cookie iommu_msi_nowhere = {
+	.lock		= __MUTEX_INITIALIZER(iommu_msi_nowhere.lock),
+	.doorbells	= LIST_HEAD_INIT(iommu_msi_nowhere.doorbells),
+};
+
+static struct iommu_msi_doorbell iommu_msi_lost = {
+	.cookie		= &iommu_msi_nowhere,
+};
+
+/* Delays between attempts to repair lost MSIs, in jiffies */
+#define REPAIR_DELAY_MIN	HZ
+#define REPAIR_DELAY_MAX	(64 * HZ)
+
+static void iommu_msi_repair(struct work_struct *work);
+static DECLARE_DELAYED_WORK(iommu_msi_repair_work, iommu_msi_repair);
+
+static inline struct msi_desc *msi_to_desc(struct iommu_msi_binding *msi)
+{
+	return container_of(msi, struct msi_desc, iommu_msi);
+}
+
+static inline struct device *msi_to_dev(struct iommu_msi_binding *msi)
+{
+	return msi_desc_to_dev(msi_to_desc(msi));
+}
+
+/* A device's MSIs may be walked, and their doorbells read, in its group */
+static inline struct iommu_msi_doorbell *
+msi_doorbell(struct iommu_msi_binding *msi)
+{
+	return rcu_dereference_protected(msi->doorbell, true);
+}
+
+static inline bool doorbell_covers(const struct iommu_msi_doorbell *db,
+				   phys_addr_t phys)
+{
+	/* The page is aligned to its size: the difference is the offset */
+	return (phys ^ db->phys) < db->size;
+}
+
+/* Only the PCI capability is narrower than the address that it is given */
+static bool msi_is_narrow(const struct msi_desc *desc)
+{
+	if (!dev_is_pci(desc->dev))
+		return false;
+	return to_pci_dev(desc->dev)->no_64bit_msi ||
+	       (!desc->pci.msi_attrib.is_msix && !desc->pci.msi_attrib.is_64);
+}
+
+/**
+ * iommu_msi_limit() - How far a device's MSIs reach
+ * @cookie: cookie of the domain
+ * @desc: MSI descriptor of the device
+ *
+ * PCI Express Base 7.7.1.2 makes the upper half of an MSI's address optional.
+ *
+ * Context: Any context.
+ * Return: The last IOVA that the device can write a message to.
+ */
+u64 iommu_msi_limit(const struct iommu_msi_cookie *cookie,
+		    const struct msi_desc *desc)
+{
+	/* A window is where its owner put it, whatever the DMA mask says */
+	u64 limit = cookie->window ? U64_MAX : dma_get_mask(desc->dev);
+
+	return msi_is_narrow(desc) ? min(limit, DMA_BIT_MASK(32)) : limit;
+}
+
+/*
+ * Windows
+ */
+
+/*
+ * The window's owner names its start only. The length is in the reserved region
+ * of the device; without one, the owner has kept free whatever it takes.
+ */
+static dma_addr_t window_last(struct iommu_msi_cookie *cookie,
+			      struct device *dev)
+{
+	dma_addr_t last = cookie->domain->geometry.aperture_end;
+	struct iommu_resv_region *region;
+	LIST_HEAD(regions);
+
+	iommu_get_resv_regions(dev, &regions);
+	list_for_each_entry(region, &regions, list) {
+		if (region->type == IOMMU_RESV_SW_MSI &&
+		    region->start == cookie->window_base)
+			last = region->start + region->length - 1;
+	}
+	iommu_put_resv_regions(dev, &regions);
+	return last;
+}
+
+static bool window_used(const struct iommu_msi_cookie *cookie, dma_addr_t iova)
+{
+	const struct iommu_msi_doorbell *db;
+
+	list_for_each_entry(db, &cookie->doorbells, node) {
+		if (db->iova == iova)
+			return true;
+	}
+	return false;
+}
+
+static int window_alloc(struct iommu_msi_cookie *cookie, struct device *dev,
+			struct iommu_msi_doorbell *db, u64 limit)
+{
+	dma_addr_t iova = ALIGN(cookie->window_base, db->size);
+	dma_addr_t last;
+
+	if (!cookie->window_last)
+		cookie->window_last = window_last(cookie, dev);
+
+	last = min_t(u64, cookie->window_last, limit);
+	for (; iova <= last && last - iova >= db->size - 1; iova += db->size) {
+		if (!window_used(cookie, iova)) {
+			db->iova = iova;
+			return 0;
+		}
+	}
+	return -ENOSPC;
+}
+
+/*
+ * Doorbells
+ */
+
+static int doorbell_alloc_iova(struct iommu_msi_cookie *cookie,
+			       struct device *dev,
+			       struct iommu_msi_doorbell *db, u64 limit)
+{
+	if (cookie->window)
+		return window_alloc(cookie, dev, db, limit);
+
+	db->iova = iommu_dma_msi_alloc_iova(cookie->domain, db->size, limit,
+					    dev);
+	return db->iova ? 0 : -ENOSPC;
+}
+
+static void doorbell_free_iova(struct iommu_msi_cookie *cookie,
+			       struct iommu_msi_doorbell *db)
+{
+	/* A window's IOVA is in use as long as its doorbell is in the list */
+	if (!cookie->window)
+		iommu_dma_msi_free_iova(cookie->domain, db->iova, db->size);
+}
+
+static struct iommu_msi_doorbell *
+doorbell_map(struct iommu_msi_cookie *cookie, struct device *dev,
+	     phys_addr_t phys, u64 limit)
+{
+	const int prot = IOMMU_WRITE | IOMMU_NOEXEC | IOMMU_MMIO;
+	struct iommu_msi_doorbell *db;
+	int ret;
+
+	lockdep_assert_held(&cookie->lock);
+
+	db = kzalloc(sizeof(*db), GFP_KERNEL);
+	if (!db)
+		return ERR_PTR(-ENOMEM);
+
+	db->cookie = cookie;
+	db->size = BIT(__ffs(cookie->domain->pgsize_bitmap));
+	db->phys = ALIGN_DOWN(phys, db->size);
+	ret = doorbell_alloc_iova(cookie, dev, db, limit);
+	if (ret)
+		goto err_free;
+
+	ret = iommu_map(cookie->domain, db->iova, db->phys, db->size, prot,
+			GFP_KERNEL);
+	if (ret)
+		goto err_free_iova;
+
+	list_add_rcu(&db->node, &cookie->doorbells);
+	trace_iommu_msi_map(dev, cookie->id, db->phys, db->iova, db->size);
+	return db;
+
+err_free_iova:
+	doorbell_free_iova(cookie, db);
+err_free:
+	kfree(db);
+	return ERR_PTR(ret);
+}
+
+static void doorbell_unmap(struct iommu_msi_doorbell *db, struct device *dev)
+{
+	struct iommu_msi_cookie *cookie = db->cookie;
+
+	lockdep_assert_held(&cookie->lock);
+
+	list_del_rcu(&db->node);
+	WARN_ON(iommu_unmap(cookie->domain, db->iova, db->size) != db->size);
+	doorbell_free_iova(cookie, db);
+	trace_iommu_msi_unmap(dev, cookie->id, db->phys, db->iova, db->size);
+	kfree_rcu(db, rcu);
+}
+
+static struct iommu_msi_doorbell *
+doorbell_find(const struct iommu_msi_cookie *cookie, phys_addr_t phys,
+	      u64 limit)
+{
+	struct iommu_msi_doorbell *db;
+
+	list_for_each_entry_rcu(db, &cookie->doorbells, node,
+				lockdep_is_held(&cookie->lock)) {
+		if (doorbell_covers(db, phys) &&
+		    db->iova <= limit && limit - db->iova >= db->size - 1)
+			return db;
+	}
+	return NULL;
+}
+
+static bool region_covers(const struct iommu_msi_cookie *cookie,
+			  phys_addr_t phys)
+{
+	const struct iommu_msi_region *region;
+
+	lockdep_assert_held(&cookie->lock);
+
+	list_for_each_entry(region, &cookie->regions, node) {
+		if (phys >= region->start && phys <= region->last)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Get a doorbell for one more user, mapped if need be. NULL if the message
+ * passes @domain as it is. The caller holds the mutex of the device's group.
+ */
+static struct iommu_msi_doorbell *
+doorbell_get(struct iommu_domain *domain, struct msi_desc *desc,
+	     phys_addr_t phys)
+{
+	struct iommu_msi_cookie *cookie = domain ? domain->msi_cookie : NULL;
+	struct iommu_msi_doorbell *db;
+	u64 limit;
+	int ret;
+
+	if (!cookie)
+		return NULL;
+
+	if (!cookie->window) {
+		ret = iommu_dma_msi_init_domain(domain, desc->dev);
+		if (ret)
+			return ERR_PTR(ret);
+	}
+
+	limit = iommu_msi_limit(cookie, desc);
+	guard(mutex)(&cookie->lock);
+
+	db = doorbell_find(cookie, phys, limit);
+	if (!db) {
+		if (region_covers(cookie, phys))
+			return NULL;
+		db = doorbell_map(cookie, desc->dev, phys, limit);
+	}
+	if (!IS_ERR(db))
+		db->users++;
+	return db;
+}
+
+/* The counterpart of doorbell_get(): @dev uses @db no more */
+static void doorbell_put(struct iommu_msi_doorbell *db, struct device *dev)
+{
+	if (IS_ERR_OR_NULL(db) || db == &iommu_msi_lost)
+		return;
+
+	guard(mutex)(&db->cookie->lock);
+	if (!--db->users)
+		doorbell_unmap(db, dev);
+}
+
+/*
+ * Bindings
+ */
+
+/* Hand the reference that doorbell_get() gave to @msi; its old one goes back */
+static void msi_bind(struct iommu_msi_binding *msi,
+		     struct iommu_msi_doorbell *db)
+{
+	struct iommu_msi_doorbell *old = msi_doorbell(msi);
+
+	if (old) {
+		scoped_guard(mutex, &old->cookie->lock)
+			hlist_del_init(&msi->user);
+	}
+	if (db) {
+		scoped_guard(mutex, &db->cookie->lock)
+			hlist_add_head(&msi->user, &db->msis);
+	}
+	/* Pairs with rcu_dereference() in iommu_dma_compose_msi_msg() */
+	rcu_assign_pointer(msi->doorbell, db);
+}
+
+static void msi_unlink(struct iommu_msi_binding *msi)
+{
+	struct iommu_msi_doorbell *old = msi_doorbell(msi);
+
+	hlist_del_init(&msi->node);
+	msi_bind(msi, NULL);
+	doorbell_put(old, msi_to_dev(msi));
+}
+
+static struct hlist_head *dev_msis(struct device *dev)
+{
+	static struct hlist_head none;
+
+	iommu_group_mutex_assert(dev);
+	return dev->iommu ? &dev->iommu->msis : &none;
+}
+
+/**
+ * iommu_dma_prepare_msi() - Map the doorbell of an MSI in its device's domain
+ * @desc: MSI descriptor that is being allocated
+ * @msi_addr: physical address that the device must write to
+ *
+ * Called by an interrupt controller driver when it allocates the interrupts of
+ * @desc. The page around @msi_addr becomes writable for the device at an IOVA
+ * that fits in the device's DMA mask and in its MSI capability's address. The
+ * binding lasts until iommu_dma_release_msi(), and follows the device to other
+ * domains. A descriptor that is prepared again is first released.
+ *
+ * Does nothing, with success, for a device that no IOMMU translates.
+ *
+ * Context: Process context, may sleep. Takes the mutex of the device's group,
+ *	    so the domain can neither change nor vanish meanwhile. The caller
+ *	    must be in the driver's probe or later, and before its remove.
+ * Return: 0, or %-ENOMEM: no memory for the book-keeping or the page table;
+ *	   %-ENOSPC: no IOVA left below the device's limit or in the window;
+ *	   %-EFAULT: the DMA domain cannot be initialised for this device;
+ *	   or what the IOMMU driver's map_pages() returned.
+ */
+int iommu_dma_prepare_msi(struct msi_desc *desc, phys_addr_t msi_addr)
+{
+	struct iommu_msi_binding *msi = &desc->iommu_msi;
+	struct iommu_msi_doorbell *db;
+	struct iommu_domain *domain;
+	struct iommu_group *group;
+	int ret = 0;
+
+	group = iommu_lock_group_of(desc->dev, &domain);
+	if (!group)
+		return 0;
+
+	if (!hlist_unhashed(&msi->node))
+		msi_unlink(msi);
+
+	db = doorbell_get(domain, desc, msi_addr);
+	if (IS_ERR(db)) {
+		ret = PTR_ERR(db);
+		goto out_unlock;
+	}
+
+	msi->phys = msi_addr;
+	msi->moved = false;
+	hlist_add_head(&msi->node, dev_msis(desc->dev));
+	msi_bind(msi, db);
+
+out_unlock:
+	iommu_unlock_group(group);
+	return ret;
+}
+
+/**
+ * iommu_dma_release_msi() - Give back what iommu_dma_prepare_msi() took
+ * @desc: MSI descriptor whose interrupts are deactivated or never were active
+ *
+ * The doorbell is unmapped if nobody else uses it. Harmless on a descriptor
+ * that was never prepared, or twice.
+ *
+ * Context: Process context, may sleep. Takes the mutex of the device's group.
+ */
+void iommu_dma_release_msi(struct msi_desc *desc)
+{
+	struct iommu_msi_binding *msi = &desc->iommu_msi;
+	struct iommu_domain *domain;
+	struct iommu_group *group;
+
+	if (hlist_unhashed(&msi->node))
+		return;
+
+	group = iommu_lock_group_of(desc->dev, &domain);
+	if (!group)
+		return;
+	/* The device may have left its group before we had the lock */
+	if (!hlist_unhashed(&msi->node))
+		msi_unlink(msi);
+	iommu_unlock_group(group);
+}
+
+/*
+ * The message's address is not in the page that was prepared. Another doorbell
+ * of the same domain will do; without one, nothing that the device could write
+ * to is an interrupt.
+ */
+static noinline const struct iommu_msi_doorbell *
+compose_slow(const struct msi_desc *desc, const struct iommu_msi_doorbell *db,
+	     phys_addr_t phys)
+{
+	db = doorbell_find(db->cookie, phys, iommu_msi_limit(db->cookie, desc));
+	if (db)
+		return db;
+
+	trace_iommu_msi_compose_fail(desc->dev, desc->irq, phys);
+	dev_warn_ratelimited(desc->dev,
+			     "MSI doorbell %pap has no IOVA, interrupt %u is lost\n",
+			     &phys, desc->irq);
+	return NULL;
+}
+
+/**
+ * iommu_dma_compose_msi_msg() - Translate the address of an MSI message
+ * @desc: MSI descriptor, prepared by iommu_dma_prepare_msi()
+ * @msg: message with the doorbell's physical address
+ *
+ * Replaces the address by the IOVA of the doorbell, the offset in the page
+ * kept. Leaves @msg alone where the device's domain does not translate. Where
+ * there should be an IOVA and is none, the device gets an address and data of
+ * all ones, and the log a warning.
+ *
+ * Context: Any context. Takes no lock.
+ */
+void iommu_dma_compose_msi_msg(struct msi_desc *desc, struct msi_msg *msg)
+{
+	const struct iommu_msi_doorbell *db;
+	phys_addr_t phys;
+	u64 iova;
+
+	guard(rcu)();
+	/* Pairs with rcu_assign_pointer() in msi_bind() */
+	db = rcu_dereference(desc->iommu_msi.doorbell);
+	if (!db)
+		return;
+
+	phys = ((u64)msg->address_hi << 32) | msg->address_lo;
+	if (unlikely(!doorbell_covers(db, phys))) {
+		db = compose_slow(desc, db, phys);
+		if (!db) {
+			*msg = (struct msi_msg){ .address_lo = ~0U,
+						 .address_hi = ~0U,
+						 .data = ~0U };
+			return;
+		}
+	}
+
+	iova = db->iova + (phys & (db->size - 1));
+	msg->address_hi = upper_32_bits(iova);
+	msg->address_lo = lower_32_bits(iova);
+}
+
+/**
+ * iommu_dma_msi_moved() - Has a descriptor's domain changed since its prepare?
+ * @desc: MSI descriptor whose interrupt has just been activated
+ *
+ * A domain change rewrites the messages of activated interrupts, and skips
+ * others as they will be composed later. Whoever activates outside of
+ * irq_desc::lock asks here afterwards, and writes the message again if so:
+ * either it sees the change, or the change sees that the interrupt is active.
+ *
+ * Context: Any context.
+ * Return: True if the message may have been composed for the former domain.
+ */
+bool iommu_dma_msi_moved(const struct msi_desc *desc)
+{
+	/* Pairs with smp_mb() in msi_commit() */
+	smp_mb();
+	return READ_ONCE(desc->iommu_msi.moved);
+}
+
+/*
+ * Moving a group to another domain
+ */
+
+/**
+ * iommu_msi_hold() - Keep a device from sending MSIs while its domain changes
+ * @dev: device in the group
+ *
+ * MSI-X is masked for the function as a whole and remembers what is pending;
+ * plain MSI is switched off, and iommu_msi_resume() makes up for a lost one.
+ *
+ * Context: Process context, under the mutex of the device's group.
+ */
+void iommu_msi_hold(struct device *dev)
+{
+	if (hlist_empty(dev_msis(dev)) || !dev_is_pci(dev))
+		return;
+	dev->iommu->msi_held = pci_msi_hold(to_pci_dev(dev));
+}
+
+/**
+ * iommu_msi_stage() - Map the doorbells of a device in the domain it moves to
+ * @dev: device in the group
+ * @domain: the new domain, attached
+ *
+ * Context: Process context, may sleep, under the mutex of the device's group.
+ * Return: 0, or an error of iommu_dma_prepare_msi(). The caller must go on to
+ *	   iommu_msi_commit() or iommu_msi_unstage() in any case.
+ */
+int iommu_msi_stage(struct device *dev, struct iommu_domain *domain)
+{
+	struct iommu_msi_binding *msi;
+	int ret = 0;
+
+	hlist_for_each_entry(msi, dev_msis(dev), node) {
+		msi->next = doorbell_get(domain, msi_to_desc(msi), msi->phys);
+		if (!IS_ERR(msi->next))
+			continue;
+		ret = PTR_ERR(msi->next);
+		dev_warn(dev, "cannot map MSI doorbell %pap in the new domain: %d\n",
+			 &msi->phys, ret);
+	}
+	return ret;
+}
+
+/**
+ * iommu_msi_unstage() - Undo iommu_msi_stage(), the device stays where it was
+ * @dev: device in the group
+ *
+ * Context: Process context, may sleep, under the mutex of the device's group.
+ */
+void iommu_msi_unstage(struct device *dev)
+{
+	struct iommu_msi_binding *msi;
+
+	hlist_for_each_entry(msi, dev_msis(dev), node) {
+		doorbell_put(msi->next, dev);
+		msi->next = NULL;
+	}
+}
+
+static dma_addr_t msi_iova(const struct iommu_msi_binding *msi,
+			   const struct iommu_msi_doorbell *db)
+{
+	return db && db->size ? db->iova + (msi->phys & (db->size - 1)) :
+				msi->phys;
+}
+
+static void msi_commit(struct iommu_msi_binding *msi)
+{
+	struct iommu_msi_doorbell *old = msi_doorbell(msi);
+	struct msi_desc *desc = msi_to_desc(msi);
+	struct iommu_msi_doorbell *new = msi->next;
+
+	msi->next = NULL;
+	if (IS_ERR(new)) {
+		new = &iommu_msi_lost;
+		schedule_delayed_work(&iommu_msi_repair_work, REPAIR_DELAY_MIN);
+	}
+	msi_bind(msi, new);
+	WRITE_ONCE(msi->moved, true);
+	/*
+	 * Pairs with smp_mb() in iommu_dma_msi_moved(). If the interrupt is not
+	 * seen to be active below, then whoever activates it sees the move.
+	 */
+	smp_mb();
+	msi_desc_rewrite(desc);
+	trace_iommu_msi_rebind(desc->dev, desc->irq, msi->phys,
+			       msi_iova(msi, old), msi_iova(msi, new));
+	/* The device does not know the old IOVA any more */
+	doorbell_put(old, desc->dev);
+}
+
+/**
+ * iommu_msi_commit() - Rewrite a device's MSIs for the domain it has moved to
+ * @dev: device in the group, staged
+ *
+ * An MSI whose doorbell could not be staged is lost, until the domain changes
+ * again or the doorbell can be mapped after all, which is tried from time to
+ * time.
+ *
+ * Context: Process context, may sleep, under the mutex of the device's group.
+ *	    Takes irq_desc::lock of the interrupts.
+ */
+void iommu_msi_commit(struct device *dev)
+{
+	struct iommu_msi_binding *msi;
+
+	hlist_for_each_entry(msi, dev_msis(dev), node)
+		msi_commit(msi);
+}
+
+/**
+ * iommu_msi_resume() - Let a device send MSIs again
+ * @dev: device in the group
+ *
+ * Interrupts that do not remember what was pending are triggered once: drivers
+ * cope with a spurious interrupt, but not with one that is lost.
+ *
+ * Context: Process context, under the mutex of the device's group.
+ */
+void iommu_msi_resume(struct device *dev)
+{
+	struct hlist_head *msis = dev_msis(dev);
+	struct iommu_msi_binding *msi;
+
+	if (hlist_empty(msis))
+		return;
+
+	if (dev->iommu->msi_held) {
+		dev->iommu->msi_held = false;
+		pci_msi_resume(to_pci_dev(dev));
+	}
+
+	hlist_for_each_entry(msi, msis, node) {
+		struct msi_desc *desc = msi_to_desc(msi);
+
+		if (!dev_is_pci(dev) || !desc->pci.msi_attrib.is_msix)
+			msi_desc_retrigger(desc);
+	}
+}
+
+/**
+ * iommu_msi_release_device() - Forget the MSIs of a device that leaves its group
+ * @dev: device
+ *
+ * Context: Process context, may sleep, under the mutex of the device's group.
+ */
+void iommu_msi_release_device(struct device *dev)
+{
+	struct iommu_msi_binding *msi;
+	struct hlist_node *tmp;
+
+	hlist_for_each_entry_safe(msi, tmp, dev_msis(dev), node)
+		msi_unlink(msi);
+}
+
+/*
+ * Repairing lost MSIs
+ */
+
+static struct device *lost_device_get(void)
+{
+	struct iommu_msi_binding *msi;
+
+	guard(mutex)(&iommu_msi_nowhere.lock);
+	msi = hlist_entry_safe(iommu_msi_lost.msis.first,
+			       struct iommu_msi_binding, user);
+	return msi ? get_device(msi_to_dev(msi)) : NULL;
+}
+
+static int repair_device(struct device *dev)
+{
+	struct iommu_domain *domain;
+	struct iommu_group *group;
+	int ret;
+
+	group = iommu_lock_group_of(dev, &domain);
+	if (!group)
+		return 0;
+
+	ret = iommu_msi_stage(dev, domain);
+	if (ret) {
+		iommu_msi_unstage(dev);
+	} else {
+		iommu_msi_hold(dev);
+		iommu_msi_commit(dev);
+		iommu_msi_resume(dev);
+	}
+	iommu_unlock_group(group);
+	return ret;
+}
+
+/* One device at a time, and less often as long as it does not help */
+static void iommu_msi_repair(struct work_struct *work)
+{
+	static unsigned long delay = REPAIR_DELAY_MIN;
+	struct device *dev = lost_device_get();
+	int ret;
+
+	if (!dev) {
+		delay = REPAIR_DELAY_MIN;
+		return;
+	}
+
+	ret = repair_device(dev);
+	delay = ret ? min(2 * delay, REPAIR_DELAY_MAX) : REPAIR_DELAY_MIN;
+	schedule_delayed_work(&iommu_msi_repair_work, ret ? delay : 0);
+	put_device(dev);
+}
+
+/*
+ * Cookies
+ */
+
+static struct iommu_msi_cookie *cookie_create(struct iommu_domain *domain)
+{
+	static atomic_t last_id = ATOMIC_INIT(0);
+	struct iommu_msi_cookie *cookie;
+
+	cookie = kzalloc(sizeof(*cookie), GFP_KERNEL);
+	if (!cookie)
+		return NULL;
+
+	mutex_init(&cookie->lock);
+	cookie->domain = domain;
+	cookie->id = atomic_inc_return(&last_id);
+	INIT_LIST_HEAD(&cookie->doorbells);
+	INIT_LIST_HEAD(&cookie->regions);
+	return cookie;
+}
+
+static void cookie_publish(struct iommu_msi_cookie *cookie)
+{
+	iommu_msi_debugfs_add(cookie);
+	cookie->domain->msi_cookie = cookie;
+}
+
+/**
+ * iommu_msi_cookie_create() - Let a DMA domain map doorbells
+ * @domain: DMA domain that has no MSI cookie
+ *
+ * IOVAs will come from the DMA API's allocator.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or %-ENOMEM.
+ */
+int iommu_msi_cookie_create(struct iommu_domain *domain)
+{
+	struct iommu_msi_cookie *cookie = cookie_create(domain);
+
+	if (!cookie)
+		return -ENOMEM;
+	cookie_publish(cookie);
+	return 0;
+}
+
+/**
+ * iommu_get_msi_cookie() - Let an unmanaged domain map doorbells in a window
+ * @domain: unmanaged domain
+ * @base: first IOVA of the window
+ *
+ * For users who manage the IOVA space of their domain, yet want MSIs to work.
+ * They keep the device's %IOMMU_RESV_SW_MSI region free and pass its start. To
+ * call this before the domain is attached keeps MSIs alive that devices in the
+ * group already use.
+ *
+ * The window ends where that region ends; a doorbell outside is refused. It
+ * ends with the domain's aperture if the device has no such region.
+ *
+ * Context: Process context, may sleep. The caller serialises with the use of
+ *	    the domain.
+ * Return: 0, or %-EINVAL: @domain is not unmanaged; %-EEXIST: it has a cookie;
+ *	   %-ENOMEM: no memory; %-ENODEV: the kernel has no CONFIG_IOMMU_DMA.
+ */
+int iommu_get_msi_cookie(struct iommu_domain *domain, dma_addr_t base)
+{
+	struct iommu_msi_cookie *cookie;
+
+	if (domain->type != IOMMU_DOMAIN_UNMANAGED)
+		return -EINVAL;
+	if (domain->msi_cookie)
+		return -EEXIST;
+
+	cookie = cookie_create(domain);
+	if (!cookie)
+		return -ENOMEM;
+
+	cookie->window = true;
+	cookie->window_base = base;
+	cookie_publish(cookie);
+	return 0;
+}
+EXPORT_SYMBOL(iommu_get_msi_cookie);
+
+/**
+ * iommu_msi_cookie_destroy() - Release the doorbells of a domain
+ * @domain: domain that no group is attached to; it may have no cookie
+ *
+ * Context: Process context, may sleep.
+ */
+void iommu_msi_cookie_destroy(struct iommu_domain *domain)
+{
+	struct iommu_msi_cookie *cookie = domain->msi_cookie;
+	struct iommu_msi_region *region, *next;
+
+	if (!cookie)
+		return;
+
+	iommu_msi_debugfs_del(cookie);
+	/* Every user has moved on when its group did */
+	WARN_ON(!list_empty(&cookie->doorbells));
+	list_for_each_entry_safe(region, next, &cookie->regions, node)
+		kfree(region);
+	domain->msi_cookie = NULL;
+	kfree_rcu(cookie, rcu);
+}
+
+/**
+ * iommu_msi_add_region() - Say where the hardware does not translate MSIs
+ * @domain: DMA domain
+ * @start: first physical address of the device's %IOMMU_RESV_MSI region
+ * @length: length of the region in bytes, not 0
+ *
+ * Messages to a doorbell in the region pass as they are.
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or %-ENOMEM.
+ */
+int iommu_msi_add_region(struct iommu_domain *domain, phys_addr_t start,
+			 size_t length)
+{
+	struct iommu_msi_cookie *cookie = domain->msi_cookie;
+	struct iommu_msi_region *region;
+
+	region = kzalloc(sizeof(*region), GFP_KERNEL);
+	if (!region)
+		return -ENOMEM;
+
+	region->start = start;
+	region->last = start + length - 1;
+	guard(mutex)(&cookie->lock);
+	list_add(&region->node, &cookie->regions);
+	return 0;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * MSI doorbells of devices behind an IOMMU
+ *
+ * A device sends a message signalled interrupt by writing to a doorbell. Where
+ * an IOMMU translates the device's writes, the message must carry an IOVA that
+ * the device's domain maps to the doorbell. An interrupt controller driver
+ * calls iommu_dma_prepare_msi() when it allocates an interrupt, and
+ * iommu_dma_compose_msi_msg() when it composes the message.
+ *
+ * See Documentation/driver-api/iommu-msi.rst.
+ */
+#ifndef __LINUX_IOMMU_MSI_H
+#define __LINUX_IOMMU_MSI_H
+
+#include <linux/errno.h>
+#include <linux/types.h>
+
+struct iommu_domain;
+struct iommu_msi_doorbell;
+struct msi_desc;
+struct msi_msg;
+
+/**
+ * struct iommu_msi_binding - Ties an MSI descriptor to a mapped doorbell
+ * @node: in dev_iommu::msis; protected by the mutex of the device's group
+ * @user: in the list of the doorbell's users; protected by the cookie's lock
+ * @doorbell: what the message is translated with, NULL where it passes as it
+ *	is; written under the group's mutex, read under RCU
+ * @next: the doorbell in the domain that the group moves to; protected by the
+ *	group's mutex
+ * @phys: physical address of the doorbell; protected by the group's mutex
+ * @moved: the domain has changed since the descriptor was prepared; set under
+ *	the group's mutex, read without a lock
+ *
+ * Embedded in struct msi_desc, so that moving an MSI to another domain never
+ * has to allocate memory for book-keeping.
+ */
+struct iommu_msi_binding {
+	struct hlist_node			node;
+	struct hlist_node			user;
+	struct iommu_msi_doorbell __rcu		*doorbell;
+	struct iommu_msi_doorbell		*next;
+	phys_addr_t				phys;
+	bool					moved;
+};
+
+#ifdef CONFIG_IOMMU_DMA
+
+int iommu_get_msi_cookie(struct iommu_domain *domain, dma_addr_t base);
+int iommu_dma_prepare_msi(struct msi_desc *desc, phys_addr_t msi_addr);
+void iommu_dma_compose_msi_msg(struct msi_desc *desc, struct msi_msg *msg);
+void iommu_dma_release_msi(struct msi_desc *desc);
+bool iommu_dma_msi_moved(const struct msi_desc *desc);
+
+#else /* CONFIG_IOMMU_DMA */
+
+static inline int iommu_get_msi_cookie(struct iommu_domain *domain,
+				       dma_addr_t base)
+{
+	return -ENODEV;
+}
+
+static inline int iommu_dma_prepare_msi(struct msi_desc *desc,
+					phys_addr_t msi_addr)
+{
+	return 0;
+}
+
+static inline void iommu_dma_compose_msi_msg(struct msi_desc *desc,
+					     struct msi_msg *msg)
+{
+}
+
+static inline void iommu_dma_release_msi(struct msi_desc *desc)
+{
+}
+
+static inline bool iommu_dma_msi_moved(const struct msi_desc *desc)
+{
+	return false;
+}
+
+#endif /* CONFIG_IOMMU_DMA */
+
+#endif /* __LINUX_IOMMU_MSI_H */
