@@ -1124,6 +1124,3 @@ static struct kunit_suite msi_test_suite = {
 	.test_cases	= msi_test_cases,
 };
 kunit_test_suite(msi_test_suite);
-
-MODULE_DESCRIPTION("KUnit tests of MSI doorbells behind an IOMMU");
-MODULE_LICENSE("GPL");

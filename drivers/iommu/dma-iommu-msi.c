@@ -837,6 +837,22 @@ int iommu_get_msi_cookie(struct iommu_domain *domain, dma_addr_t base)
 }
 EXPORT_SYMBOL(iommu_get_msi_cookie);
 
+/* Its users would find freed memory otherwise; their messages are stale now */
+static void doorbell_abandon(struct iommu_msi_doorbell *db)
+{
+	struct iommu_msi_binding *msi;
+	struct device *dev = NULL;
+	struct hlist_node *tmp;
+
+	hlist_for_each_entry_safe(msi, tmp, &db->msis, user) {
+		dev = msi_to_dev(msi);
+		hlist_del_init(&msi->user);
+		RCU_INIT_POINTER(msi->doorbell, NULL);
+	}
+	if (dev)
+		doorbell_unmap(db, dev);
+}
+
 /**
  * iommu_msi_cookie_destroy() - Release the doorbells of a domain
  * @domain: domain that no group is attached to; it may have no cookie
@@ -846,7 +862,8 @@ EXPORT_SYMBOL(iommu_get_msi_cookie);
 void iommu_msi_cookie_destroy(struct iommu_domain *domain)
 {
 	struct iommu_msi_cookie *cookie = domain->msi_cookie;
-	struct iommu_msi_region *region, *next;
+	struct iommu_msi_region *region, *region_next;
+	struct iommu_msi_doorbell *db, *db_next;
 
 	if (!cookie)
 		return;
@@ -854,7 +871,11 @@ void iommu_msi_cookie_destroy(struct iommu_domain *domain)
 	iommu_msi_debugfs_del(cookie);
 	/* Every user has moved on when its group did */
 	WARN_ON(!list_empty(&cookie->doorbells));
-	list_for_each_entry_safe(region, next, &cookie->regions, node)
+	scoped_guard(mutex, &cookie->lock) {
+		list_for_each_entry_safe(db, db_next, &cookie->doorbells, node)
+			doorbell_abandon(db);
+	}
+	list_for_each_entry_safe(region, region_next, &cookie->regions, node)
 		kfree(region);
 	domain->msi_cookie = NULL;
 	kfree_rcu(cookie, rcu);
