@@ -101,7 +101,7 @@ static void interrupt_show(struct seq_file *s, struct iommu_msi_cookie *cookie,
 typedef void (*doorbell_fn)(struct seq_file *s, struct iommu_msi_cookie *cookie,
 			    struct iommu_msi_doorbell *db);
 
-static void for_each_doorbell(struct seq_file *s, doorbell_fn fn)
+static void walk_doorbells(struct seq_file *s, doorbell_fn fn)
 {
 	struct iommu_msi_doorbell *db;
 	struct iommu_msi_cookie *cookie;
@@ -118,7 +118,7 @@ static int doorbells_show(struct seq_file *s, void *unused)
 {
 	seq_printf(s, "%-6s %-6s %7s %-8s %-18s %-18s %5s\n", "domain", "type",
 		   "granule", "irqchip", "doorbell", "iova", "users");
-	for_each_doorbell(s, doorbell_show);
+	walk_doorbells(s, doorbell_show);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(doorbells);
@@ -127,7 +127,7 @@ static int interrupts_show(struct seq_file *s, void *unused)
 {
 	seq_printf(s, "%-14s %5s %-6s %4s %-8s %-18s %-18s\n", "device",
 		   "group", "domain", "irq", "irqchip", "doorbell", "iova");
-	for_each_doorbell(s, interrupt_show);
+	walk_doorbells(s, interrupt_show);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(interrupts);

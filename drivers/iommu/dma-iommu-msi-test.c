@@ -3,11 +3,11 @@
  * KUnit tests of MSI doorbells behind an IOMMU
  *
  * A fake IOMMU keeps its page tables in xarrays; a fake interrupt controller
- * has the doorbells. Between them are the real IOMMU core, DMA API and MSI core,
- * and a platform device that allocates MSIs. The oracle is a property: a message
- * that the device has been given must lead, by the page table of the domain that
- * the device is attached to, to the doorbell of its interrupt, and must be
- * writable and nothing else.
+ * has the doorbells. Between them are the real IOMMU core, DMA API and MSI
+ * core, and a platform device that allocates MSIs. The oracle is a property: a
+ * message that the device has been given must lead, by the page table of the
+ * domain that the device is attached to, to the doorbell of its interrupt, and
+ * must be writable and nothing else.
  */
 #include <kunit/device.h>
 #include <kunit/test.h>
@@ -58,7 +58,7 @@ static struct {
 	unsigned long		hwirqs;		/* in use */
 	unsigned int		maps;		/* successful, ever */
 	unsigned int		map_calls;
-	unsigned int		fail_map;	/* fail the n-th call from now */
+	unsigned int		fail_map;	/* the n-th call fails */
 	unsigned int		writes;
 	unsigned int		retriggers;
 } fake;
@@ -627,7 +627,8 @@ static void test_msi_width(struct kunit *test)
 
 	/* MSI without a high address register */
 	KUNIT_EXPECT_EQ(test, DMA_BIT_MASK(32), iommu_msi_limit(&dma, &desc));
-	KUNIT_EXPECT_EQ(test, DMA_BIT_MASK(32), iommu_msi_limit(&window, &desc));
+	KUNIT_EXPECT_EQ(test, DMA_BIT_MASK(32),
+			iommu_msi_limit(&window, &desc));
 	desc.pci.msi_attrib.is_64 = 1;
 	KUNIT_EXPECT_EQ(test, mask, iommu_msi_limit(&dma, &desc));
 	desc.pci.msi_attrib.is_64 = 0;
@@ -929,7 +930,7 @@ static void test_concurrent_compose(struct kunit *test)
 		move_around(test, domain, good);
 	/* The test must have tested something */
 	for (i = 0; i < 1000 && READ_ONCE(c->composed) < 100; i++)
-		msleep(10);
+		msleep(20);
 	kthread_stop(task);
 
 	KUNIT_EXPECT_GE(test, c->composed, 100UL);
@@ -989,7 +990,8 @@ static int msi_test_init_device(struct kunit *test)
 {
 	int ret;
 
-	fake.pdev = platform_device_alloc("iommu-msi-test", PLATFORM_DEVID_NONE);
+	fake.pdev = platform_device_alloc("iommu-msi-test",
+					  PLATFORM_DEVID_NONE);
 	KUNIT_ASSERT_NOT_NULL(test, fake.pdev);
 	fake.dev = &fake.pdev->dev;
 	ret = platform_device_add(fake.pdev);
@@ -1085,7 +1087,9 @@ static void granule_desc(const unsigned long *granule, char *desc)
 {
 	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "granule %lu", *granule);
 }
+
 KUNIT_ARRAY_PARAM(window, window_granules, granule_desc);
+
 KUNIT_ARRAY_PARAM(dma, dma_granules, granule_desc);
 
 static struct kunit_case msi_test_cases[] = {
@@ -1123,4 +1127,5 @@ static struct kunit_suite msi_test_suite = {
 	.exit		= msi_test_exit,
 	.test_cases	= msi_test_cases,
 };
+
 kunit_test_suite(msi_test_suite);

@@ -685,8 +685,8 @@ void iommu_msi_resume(struct device *dev)
 }
 
 /**
- * iommu_msi_release_device() - Forget the MSIs of a device that leaves its group
- * @dev: device
+ * iommu_msi_release_device() - Forget the MSIs of a device without IOMMU
+ * @dev: device that is about to leave its group
  *
  * Context: Process context, may sleep, under the mutex of the device's group.
  */

@@ -26,7 +26,7 @@
  * @rcu: frees the cookie after the last reader
  */
 struct iommu_msi_cookie {
-	struct mutex		lock;
+	struct mutex		lock;	/* everything that is not constant */
 	struct iommu_domain	*domain;
 	unsigned int		id;
 	bool			window;
