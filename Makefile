@@ -20,19 +20,19 @@ deps: ## install the tools that are missing (prints the apt-get line first)
 
 tree: ## build/linux: the base, our files, our hunks [KSRC=other-6.12-tree]
 	@scripts/deps tree
-	$(lock) scripts/tree $(if $(KSRC),--ksrc "$(KSRC)") $(if $(V),--verbose)
+	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)") $(if $(V),--verbose)
 
 kernel: ## build/kernel: an arm64 kernel of it [DEBUG=1] [BASE_KERNEL=1] [PAGES=64k]
 	@scripts/deps kernel
-	$(lock) scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
-	$(lock) scripts/kernel $(variant)
+	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
+	@scripts/kernel $(variant)
 
 variant = $(if $(BASE_KERNEL),base,$(if $(DEBUG),debug,$(or $(PAGES),ours)))
 
 kernel-ours kernel-base:
 	@scripts/deps run
-	$(lock) scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
-	$(lock) scripts/kernel $(@:kernel-%=%)
+	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
+	@scripts/kernel $(@:kernel-%=%)
 
 ifneq ($(wildcard scripts/qemu),)
 qemu: ## build/qemu: the emulator with PASIDs, stalls, ATS and PRI
@@ -44,7 +44,7 @@ run: kernel-ours ## boot it with GICv3 ITS and GICv2m, show devices interrupting
 
 test: ## everything that is tested; the last line counts it
 	@scripts/deps run
-	$(lock) scripts/test
+	@scripts/test
 
 compare: kernel-ours kernel-base ## the same tests on the unpatched base, side by side
 	$(lock) $(vm)/compare
@@ -56,19 +56,19 @@ endif
 
 check: ## checkpatch, sparse, kernel-doc, layout, other configurations: no finding
 	@scripts/deps check
-	$(lock) scripts/check $(PARTS)
+	@scripts/check $(PARTS)
 
 series: ## build/series: patches that "git am" takes on a pristine base
 	@scripts/deps tree
-	$(lock) scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
-	$(lock) scripts/series $(if $(KSRC),--ksrc "$(KSRC)")
+	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
+	@scripts/series $(if $(KSRC),--ksrc "$(KSRC)")
 
 series-check: ## build each commit of the series, its symbols on and off
 	@scripts/deps kernel
-	$(lock) scripts/series-check
+	@scripts/series-check
 
 clean: ## remove kernels, logs and results; keep the unpacked base
-	$(lock) scripts/clean
+	@scripts/clean
 
 distclean:
 	@rm -rf build

@@ -45,6 +45,15 @@ kernel_version() {
 	     /^EXTRAVERSION/ { print v $3; exit }' "$1/Makefile"
 }
 
+# hold_lock NAME ARGUMENT...: run the calling script again under build/.lock,
+# unless it runs under it already.
+hold_lock() {
+	local name=$1
+	shift
+	[[ -n ${BUILD_LOCKED:-} ]] ||
+		exec "$top/scripts/locked" "$name" "$0" "$@"
+}
+
 # step LABEL LOG COMMAND...: run a long command with its progress shown, its
 # output in build/LOG, the time it took at the end.
 step() {

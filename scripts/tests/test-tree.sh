@@ -264,3 +264,18 @@ test_runs_from_anywhere() {
 	"$scripts/tree" --repo "$repo" --build "$build" --ksrc "$ksrc"
 	[[ -e $build/linux/drivers/iommu/doorbell.c ]]
 }
+
+test_waits_for_another_invocation() {
+	local start=$SECONDS
+	mkdir -p out
+	(
+		flock 9
+		echo "'make other' (pid 1)" >out/.lock
+		sleep 2
+	) 9<>out/.lock &
+	sleep 0.5
+	contains "$(env -u BUILD_LOCKED "$scripts/tree" --repo repo \
+		--build "$PWD/out" --ksrc base 2>&1)" \
+		"in use by 'make other' (pid 1); waiting"
+	[[ $((SECONDS - start)) -ge 1 ]]
+}
