@@ -56,8 +56,10 @@ static const char *msi_chip_name(const struct msi_desc *desc)
 	unsigned int irq = READ_ONCE(desc->irq);
 	struct irq_data *data = irq ? irq_get_irq_data(irq) : NULL;
 
+#ifdef CONFIG_IRQ_DOMAIN_HIERARCHY
 	if (data && data->parent_data)
 		data = data->parent_data;
+#endif
 	return data && data->chip && data->chip->name ? data->chip->name : "-";
 }
 

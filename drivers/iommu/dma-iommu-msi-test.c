@@ -11,6 +11,7 @@
  */
 #include <kunit/device.h>
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/dma-mapping.h>
@@ -61,6 +62,8 @@ static struct {
 	unsigned int		fail_map;	/* the n-th call fails */
 	unsigned int		writes;
 	unsigned int		retriggers;
+	bool			activate_early;	/* as PCI does */
+	struct mover		*on_write;	/* once, before a message */
 } fake;
 
 /*
@@ -279,6 +282,31 @@ static const struct irq_domain_ops fake_irq_domain_ops = {
 	.free	= fake_irq_free,
 };
 
+/* Moves the device to another domain in a thread of its own */
+struct mover {
+	struct iommu_domain	*domain;
+	struct completion	done;
+	int			ret;
+};
+
+static int mover_thread(void *data)
+{
+	struct mover *mover = data;
+
+	mover->ret = iommu_attach_device(mover->domain, fake.dev);
+	complete(&mover->done);
+	return 0;
+}
+
+static void move_and_wait(struct mover *mover)
+{
+	struct task_struct *task;
+
+	task = kthread_run(mover_thread, mover, "msi-mover");
+	if (!WARN_ON(IS_ERR(task)))
+		wait_for_completion(&mover->done);
+}
+
 static bool fake_init_dev_msi_info(struct device *dev,
 				   struct irq_domain *domain,
 				   struct irq_domain *real_parent,
@@ -287,6 +315,8 @@ static bool fake_init_dev_msi_info(struct device *dev,
 	info->flags |= MSI_FLAG_USE_DEF_DOM_OPS | MSI_FLAG_USE_DEF_CHIP_OPS |
 		       MSI_FLAG_ALLOC_SIMPLE_MSI_DESCS |
 		       MSI_FLAG_FREE_MSI_DESCS | MSI_FLAG_NO_AFFINITY;
+	if (fake.activate_early)
+		info->flags |= MSI_FLAG_ACTIVATE_EARLY;
 	info->chip->irq_ack = irq_chip_ack_parent;
 	return true;
 }
@@ -299,6 +329,11 @@ static const struct msi_parent_ops fake_msi_parent_ops = {
 /* What the device is told: the message lands in its descriptor */
 static void fake_write_msg(struct msi_desc *desc, struct msi_msg *msg)
 {
+	struct mover *mover = fake.on_write;
+
+	fake.on_write = NULL;
+	if (mover)
+		move_and_wait(mover);
 	desc->msg = *msg;
 	fake.writes++;
 }
@@ -410,6 +445,8 @@ static void test_maps_on_prepare(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
 	KUNIT_EXPECT_EQ(test, 1, fake.maps);
 	KUNIT_EXPECT_NE(test, DOORBELL, composed(0));
+	/* A lost MSI of 32 bits goes to the last page: it must stay unmapped */
+	KUNIT_EXPECT_LT(test, composed(0), SZ_4G - fake.pgsize);
 	expect_reaches_doorbell(test, composed(0), DOORBELL);
 	request_vector(test, 0);
 	KUNIT_EXPECT_EQ(test, composed(0), written(0));
@@ -793,13 +830,43 @@ static void test_lost_and_repaired(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, U64_MAX, written(0));
 	KUNIT_EXPECT_EQ(test, 0xffffffff, vector(0)->msg.data);
 	iommu_domain_free(domain);
+	/* Deliver what has been triggered, so that it can be once more */
+	generic_handle_irq_safe(msi_get_virq(fake.dev, 0));
+	fake.retriggers = 0;
 
 	for (i = 0; i < 100 && written(0) == U64_MAX; i++)
 		msleep(100);
 	expect_reaches_doorbell(test, written(0), DOORBELL);
+	/* Wait for the worker to let go */
+	for (i = 0; i < 100 && !READ_ONCE(fake.retriggers); i++)
+		msleep(20);
+	KUNIT_EXPECT_EQ(test, 1, fake.retriggers);
 	free_vector(0);
 	free_vectors();
 	expect_clean(test);
+}
+
+/*
+ * The domain changes after the message has been composed for the old one and
+ * before it reaches the device, outside of irq_desc::lock as PCI does it.
+ */
+static void test_moved_while_activating(struct kunit *test)
+{
+	struct iommu_domain *domain = window_domain(test);
+	struct mover mover = { .domain = domain };
+
+	init_completion(&mover.done);
+	fake.activate_early = true;
+	fake.on_write = &mover;
+	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
+	KUNIT_EXPECT_EQ(test, 0, mover.ret);
+	KUNIT_EXPECT_PTR_EQ(test, domain, fake.attached);
+	expect_reaches_doorbell(test, written(0), DOORBELL);
+
+	free_vectors();
+	expect_clean(test);
+	iommu_detach_device(domain, fake.dev);
+	iommu_domain_free(domain);
 }
 
 /* A message for a doorbell that nobody prepared */
@@ -935,6 +1002,7 @@ static void test_concurrent_compose(struct kunit *test)
 
 	KUNIT_EXPECT_GE(test, c->composed, 100UL);
 	KUNIT_EXPECT_LT(test, good->n, MAX_IOVAS);
+	KUNIT_EXPECT_LT(test, c->seen.n, MAX_IOVAS);
 	for (i = 0; i < c->seen.n; i++)
 		KUNIT_EXPECT_TRUE(test, iova_set_has(good, c->seen.iova[i]));
 	iommu_domain_free(domain);
@@ -1114,6 +1182,7 @@ static struct kunit_case msi_test_cases[] = {
 	KUNIT_CASE(test_passes_blocked_domain),
 	KUNIT_CASE(test_refuses_domain),
 	KUNIT_CASE_SLOW(test_lost_and_repaired),
+	KUNIT_CASE(test_moved_while_activating),
 	KUNIT_CASE(test_compose_unprepared),
 	KUNIT_CASE(test_device_leaves),
 	KUNIT_CASE(test_concurrent_compose),

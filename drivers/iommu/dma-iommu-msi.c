@@ -22,11 +22,14 @@
  * Lock order:
  *	msi_device_data::mutex
  *	  irq_domain::mutex
- *	    iommu_group::mutex		bindings, and which domain a device has
- *	      iommu_dma_cookie::mutex	initialising a DMA domain
- *	        iommu_msi_cookie::lock	doorbells of one domain
+ *	    iommu_group::msi_lock	bindings, and the domain they are in
+ *	      iommu_msi_cookie::lock	doorbells of one domain
  *	      irq_desc::lock		writing a message
- *	        RCU			composing a message
+ *		RCU			composing a message
+ * iommu_group::mutex, under which the group is attached to a domain, is taken
+ * outside msi_lock, and never inside the first two: initialising a DMA domain
+ * under it waits for CPU hotplug, which drivers may have stopped when they ask
+ * for the number of an interrupt.
  *
  * Composing runs under a raw spinlock with interrupts off. It takes no lock: it
  * reads the doorbell under RCU, and doorbells and cookies are freed after a
@@ -34,12 +37,13 @@
  * replaced is written again, since the side that replaces stores first and
  * rewrites second; see iommu_msi_commit().
  *
- * A group changes its domain in five steps under its mutex. The first holds
- * back the devices' messages, as an IOVA of the old domain may be anything in
- * the new one; the second attaches:
- *	iommu_msi_hold(), attach, iommu_msi_stage(), iommu_msi_commit() or
- *	iommu_msi_unstage(), iommu_msi_resume()
- * Only staging can fail, and then the old domain is attached again.
+ * A group changes its domain in these steps under its mutex, those in brackets
+ * under its MSI lock too. The first holds back the devices' messages, as an
+ * IOVA of the old domain may be anything in the new one:
+ *	iommu_msi_hold(), attach, iommu_msi_enable(), [iommu_msi_stage() and
+ *	iommu_msi_commit() or iommu_msi_unstage()], iommu_msi_resume()
+ * Only staging can fail, and then the old domain is attached again. An MSI that
+ * is prepared before the brackets is bound in the old domain, and moves too.
  */
 #define pr_fmt(fmt)	"iommu-msi: " fmt
 
@@ -134,8 +138,12 @@ static bool msi_is_narrow(const struct msi_desc *desc)
 u64 iommu_msi_limit(const struct iommu_msi_cookie *cookie,
 		    const struct msi_desc *desc)
 {
+	u64 limit = U64_MAX;
+
 	/* A window is where its owner put it, whatever the DMA mask says */
-	u64 limit = cookie->window ? U64_MAX : dma_get_mask(desc->dev);
+	if (!cookie->window)
+		limit = min_not_zero(dma_get_mask(desc->dev),
+				     desc->dev->bus_dma_limit);
 
 	return msi_is_narrow(desc) ? min(limit, DMA_BIT_MASK(32)) : limit;
 }
@@ -146,14 +154,14 @@ u64 iommu_msi_limit(const struct iommu_msi_cookie *cookie,
 
 /*
  * The window's owner names its start only. The length is in the reserved region
- * of the device; without one, the owner has kept free whatever it takes.
+ * of the device. 0 if there is no such region, or no memory to tell.
  */
 static dma_addr_t window_last(struct iommu_msi_cookie *cookie,
 			      struct device *dev)
 {
-	dma_addr_t last = cookie->domain->geometry.aperture_end;
 	struct iommu_resv_region *region;
 	LIST_HEAD(regions);
+	dma_addr_t last = 0;
 
 	iommu_get_resv_regions(dev, &regions);
 	list_for_each_entry(region, &regions, list) {
@@ -256,7 +264,7 @@ err_free:
 	return ERR_PTR(ret);
 }
 
-static void doorbell_unmap(struct iommu_msi_doorbell *db, struct device *dev)
+static void doorbell_unmap(struct iommu_msi_doorbell *db)
 {
 	struct iommu_msi_cookie *cookie = db->cookie;
 
@@ -265,7 +273,6 @@ static void doorbell_unmap(struct iommu_msi_doorbell *db, struct device *dev)
 	list_del_rcu(&db->node);
 	WARN_ON(iommu_unmap(cookie->domain, db->iova, db->size) != db->size);
 	doorbell_free_iova(cookie, db);
-	trace_iommu_msi_unmap(dev, cookie->id, db->phys, db->iova, db->size);
 	kfree_rcu(db, rcu);
 }
 
@@ -300,25 +307,22 @@ static bool region_covers(const struct iommu_msi_cookie *cookie,
 
 /*
  * Get a doorbell for one more user, mapped if need be. NULL if the message
- * passes @domain as it is. The caller holds the mutex of the device's group.
+ * passes @domain as it is. The caller holds the MSI lock of the device's group.
  */
 static struct iommu_msi_doorbell *
 doorbell_get(struct iommu_domain *domain, struct msi_desc *desc,
 	     phys_addr_t phys)
 {
-	struct iommu_msi_cookie *cookie = domain ? domain->msi_cookie : NULL;
+	struct iommu_msi_cookie *cookie;
 	struct iommu_msi_doorbell *db;
 	u64 limit;
-	int ret;
 
+	/* Pairs with smp_store_release() in cookie_publish() */
+	cookie = domain ? smp_load_acquire(&domain->msi_cookie) : NULL;
 	if (!cookie)
 		return NULL;
-
-	if (!cookie->window) {
-		ret = iommu_dma_msi_init_domain(domain, desc->dev);
-		if (ret)
-			return ERR_PTR(ret);
-	}
+	if (!cookie->ready)
+		return ERR_PTR(-EFAULT);
 
 	limit = iommu_msi_limit(cookie, desc);
 	guard(mutex)(&cookie->lock);
@@ -341,8 +345,11 @@ static void doorbell_put(struct iommu_msi_doorbell *db, struct device *dev)
 		return;
 
 	guard(mutex)(&db->cookie->lock);
-	if (!--db->users)
-		doorbell_unmap(db, dev);
+	if (--db->users)
+		return;
+	trace_iommu_msi_unmap(dev, db->cookie->id, db->phys, db->iova,
+			      db->size);
+	doorbell_unmap(db);
 }
 
 /*
@@ -371,16 +378,18 @@ static void msi_unlink(struct iommu_msi_binding *msi)
 {
 	struct iommu_msi_doorbell *old = msi_doorbell(msi);
 
-	hlist_del_init(&msi->node);
 	msi_bind(msi, NULL);
 	doorbell_put(old, msi_to_dev(msi));
+	hlist_del_init(&msi->node);
+	/* Pairs with iommu_dma_release_msi(), which may free the descriptor */
+	smp_store_release(&msi->prepared, false);
 }
 
 static struct hlist_head *dev_msis(struct device *dev)
 {
 	static struct hlist_head none;
 
-	iommu_group_mutex_assert(dev);
+	iommu_msi_assert_locked(dev);
 	return dev->iommu ? &dev->iommu->msis : &none;
 }
 
@@ -397,9 +406,10 @@ static struct hlist_head *dev_msis(struct device *dev)
  *
  * Does nothing, with success, for a device that no IOMMU translates.
  *
- * Context: Process context, may sleep. Takes the mutex of the device's group,
- *	    so the domain can neither change nor vanish meanwhile. The caller
- *	    must be in the driver's probe or later, and before its remove.
+ * Context: Process context, may sleep. Takes the MSI lock of the device's
+ *	    group, so the domain can neither change nor vanish meanwhile. The
+ *	    caller must be in the driver's probe or later, and before its
+ *	    remove.
  * Return: 0, or %-ENOMEM: no memory for the book-keeping or the page table;
  *	   %-ENOSPC: no IOVA left below the device's limit or in the window;
  *	   %-EFAULT: the DMA domain cannot be initialised for this device;
@@ -413,11 +423,11 @@ int iommu_dma_prepare_msi(struct msi_desc *desc, phys_addr_t msi_addr)
 	struct iommu_group *group;
 	int ret = 0;
 
-	group = iommu_lock_group_of(desc->dev, &domain);
+	group = iommu_msi_lock(desc->dev, &domain);
 	if (!group)
 		return 0;
 
-	if (!hlist_unhashed(&msi->node))
+	if (msi->prepared)
 		msi_unlink(msi);
 
 	db = doorbell_get(domain, desc, msi_addr);
@@ -428,11 +438,13 @@ int iommu_dma_prepare_msi(struct msi_desc *desc, phys_addr_t msi_addr)
 
 	msi->phys = msi_addr;
 	msi->moved = false;
+	msi->deaf = false;
+	msi->prepared = true;
 	hlist_add_head(&msi->node, dev_msis(desc->dev));
 	msi_bind(msi, db);
 
 out_unlock:
-	iommu_unlock_group(group);
+	iommu_msi_unlock(group);
 	return ret;
 }
 
@@ -443,7 +455,8 @@ out_unlock:
  * The doorbell is unmapped if nobody else uses it. Harmless on a descriptor
  * that was never prepared, or twice.
  *
- * Context: Process context, may sleep. Takes the mutex of the device's group.
+ * Context: Process context, may sleep. Takes the MSI lock of the device's
+ *	    group.
  */
 void iommu_dma_release_msi(struct msi_desc *desc)
 {
@@ -451,16 +464,17 @@ void iommu_dma_release_msi(struct msi_desc *desc)
 	struct iommu_domain *domain;
 	struct iommu_group *group;
 
-	if (hlist_unhashed(&msi->node))
+	/* Pairs with smp_store_release() in msi_unlink() */
+	if (!smp_load_acquire(&msi->prepared))
 		return;
 
-	group = iommu_lock_group_of(desc->dev, &domain);
+	group = iommu_msi_lock(desc->dev, &domain);
 	if (!group)
 		return;
 	/* The device may have left its group before we had the lock */
-	if (!hlist_unhashed(&msi->node))
+	if (msi->prepared)
 		msi_unlink(msi);
-	iommu_unlock_group(group);
+	iommu_msi_unlock(group);
 }
 
 /*
@@ -547,19 +561,54 @@ bool iommu_dma_msi_moved(const struct msi_desc *desc)
  */
 
 /**
+ * iommu_msi_enable() - Make a domain able to map doorbells
+ * @domain: domain that has just been attached
+ * @dev: device in the group
+ *
+ * Only a DMA domain that has not been used yet needs this. Without success,
+ * preparing an MSI in the domain fails.
+ *
+ * Context: Process context, may sleep, under the mutex of the device's group
+ *	    and outside its MSI lock. Takes locks of CPU hotplug.
+ */
+void iommu_msi_enable(struct iommu_domain *domain, struct device *dev)
+{
+	struct iommu_msi_cookie *cookie = domain->msi_cookie;
+
+	if (cookie && !cookie->ready)
+		cookie->ready = !iommu_dma_msi_init_domain(domain, dev);
+}
+
+/**
  * iommu_msi_hold() - Keep a device from sending MSIs while its domain changes
  * @dev: device in the group
  *
  * MSI-X is masked for the function as a whole and remembers what is pending;
- * plain MSI is switched off, and iommu_msi_resume() makes up for a lost one.
+ * plain MSI is switched off, and iommu_msi_resume() makes up for a lost one. A
+ * device that is not PCI goes on.
  *
- * Context: Process context, under the mutex of the device's group.
+ * Context: Process context, may sleep, under the mutex of the device's group
+ *	    and outside its MSI lock. Waits for a reset of the function.
  */
 void iommu_msi_hold(struct device *dev)
 {
-	if (hlist_empty(dev_msis(dev)) || !dev_is_pci(dev))
+	struct iommu_domain *domain;
+	struct iommu_group *group;
+	bool live;
+
+	if (!dev_is_pci(dev))
 		return;
-	dev->iommu->msi_held = pci_msi_hold(to_pci_dev(dev));
+
+	group = iommu_msi_lock(dev, &domain);
+	if (!group)
+		return;
+	live = !hlist_empty(dev_msis(dev));
+	iommu_msi_unlock(group);
+
+	if (live) {
+		dev->iommu->msi_lossy = pci_msi_hold(to_pci_dev(dev));
+		dev->iommu->msi_held = true;
+	}
 }
 
 /**
@@ -567,7 +616,8 @@ void iommu_msi_hold(struct device *dev)
  * @dev: device in the group
  * @domain: the new domain, attached
  *
- * Context: Process context, may sleep, under the mutex of the device's group.
+ * Context: Process context, may sleep, under the MSI lock of the device's
+ *	    group.
  * Return: 0, or an error of iommu_dma_prepare_msi(). The caller must go on to
  *	   iommu_msi_commit() or iommu_msi_unstage() in any case.
  */
@@ -581,8 +631,9 @@ int iommu_msi_stage(struct device *dev, struct iommu_domain *domain)
 		if (!IS_ERR(msi->next))
 			continue;
 		ret = PTR_ERR(msi->next);
-		dev_warn(dev, "cannot map MSI doorbell %pap in the new domain: %d\n",
-			 &msi->phys, ret);
+		dev_warn_ratelimited(dev,
+				     "cannot map MSI doorbell %pap: %d\n",
+				     &msi->phys, ret);
 	}
 	return ret;
 }
@@ -591,7 +642,8 @@ int iommu_msi_stage(struct device *dev, struct iommu_domain *domain)
  * iommu_msi_unstage() - Undo iommu_msi_stage(), the device stays where it was
  * @dev: device in the group
  *
- * Context: Process context, may sleep, under the mutex of the device's group.
+ * Context: Process context, may sleep, under the MSI lock of the device's
+ *	    group.
  */
 void iommu_msi_unstage(struct device *dev)
 {
@@ -610,17 +662,31 @@ static dma_addr_t msi_iova(const struct iommu_msi_binding *msi,
 				msi->phys;
 }
 
-static void msi_commit(struct iommu_msi_binding *msi)
+/* Could the device interrupt in @domain, with the doorbell that it had? */
+static bool msi_was_deaf(const struct iommu_domain *domain,
+			 const struct iommu_msi_doorbell *db)
+{
+	if (db)
+		return db == &iommu_msi_lost;
+	return domain && !domain->msi_cookie &&
+	       domain->type != IOMMU_DOMAIN_IDENTITY;
+}
+
+static void msi_commit(struct iommu_msi_binding *msi,
+		       struct iommu_domain *old_domain)
 {
 	struct iommu_msi_doorbell *old = msi_doorbell(msi);
 	struct msi_desc *desc = msi_to_desc(msi);
 	struct iommu_msi_doorbell *new = msi->next;
+	bool write;
 
 	msi->next = NULL;
 	if (IS_ERR(new)) {
 		new = &iommu_msi_lost;
-		schedule_delayed_work(&iommu_msi_repair_work, REPAIR_DELAY_MIN);
+		queue_delayed_work(system_freezable_wq, &iommu_msi_repair_work,
+				   REPAIR_DELAY_MIN);
 	}
+	msi->deaf = msi_was_deaf(old_domain, old);
 	msi_bind(msi, new);
 	WRITE_ONCE(msi->moved, true);
 	/*
@@ -628,7 +694,8 @@ static void msi_commit(struct iommu_msi_binding *msi)
 	 * seen to be active below, then whoever activates it sees the move.
 	 */
 	smp_mb();
-	msi_desc_rewrite(desc);
+	write = !dev_is_pci(desc->dev) || pci_msi_writable(desc);
+	msi_desc_rewrite(desc, write);
 	trace_iommu_msi_rebind(desc->dev, desc->irq, msi->phys,
 			       msi_iova(msi, old), msi_iova(msi, new));
 	/* The device does not know the old IOVA any more */
@@ -638,57 +705,73 @@ static void msi_commit(struct iommu_msi_binding *msi)
 /**
  * iommu_msi_commit() - Rewrite a device's MSIs for the domain it has moved to
  * @dev: device in the group, staged
+ * @old_domain: the domain that the MSIs come from, NULL if there was none
  *
  * An MSI whose doorbell could not be staged is lost, until the domain changes
  * again or the doorbell can be mapped after all, which is tried from time to
  * time.
  *
- * Context: Process context, may sleep, under the mutex of the device's group.
- *	    Takes irq_desc::lock of the interrupts.
+ * Context: Process context, may sleep, under the MSI lock of the device's
+ *	    group. Takes irq_desc::lock of the interrupts.
  */
-void iommu_msi_commit(struct device *dev)
+void iommu_msi_commit(struct device *dev, struct iommu_domain *old_domain)
 {
 	struct iommu_msi_binding *msi;
 
 	hlist_for_each_entry(msi, dev_msis(dev), node)
-		msi_commit(msi);
+		msi_commit(msi, old_domain);
+}
+
+/* Has the device possibly sent, or wanted to send, what nobody received? */
+static bool msi_may_be_missed(struct iommu_msi_binding *msi)
+{
+	struct device *dev = msi_to_dev(msi);
+
+	/* What is not PCI has not been held back from sending */
+	return msi->deaf || !dev_is_pci(dev) || dev->iommu->msi_lossy;
 }
 
 /**
  * iommu_msi_resume() - Let a device send MSIs again
  * @dev: device in the group
  *
- * Interrupts that do not remember what was pending are triggered once: drivers
- * cope with a spurious interrupt, but not with one that is lost.
+ * Interrupts that the device may have lost are triggered once: drivers cope
+ * with a spurious interrupt, but not with one that is missing.
  *
- * Context: Process context, under the mutex of the device's group.
+ * Context: Process context, may sleep, under the mutex of the device's group
+ *	    and outside its MSI lock.
  */
 void iommu_msi_resume(struct device *dev)
 {
-	struct hlist_head *msis = dev_msis(dev);
 	struct iommu_msi_binding *msi;
+	struct iommu_domain *domain;
+	struct iommu_group *group;
 
-	if (hlist_empty(msis))
-		return;
-
-	if (dev->iommu->msi_held) {
+	if (dev_is_pci(dev)) {
+		if (!dev->iommu || !dev->iommu->msi_held)
+			return;
 		dev->iommu->msi_held = false;
 		pci_msi_resume(to_pci_dev(dev));
 	}
 
-	hlist_for_each_entry(msi, msis, node) {
-		struct msi_desc *desc = msi_to_desc(msi);
-
-		if (!dev_is_pci(dev) || !desc->pci.msi_attrib.is_msix)
-			msi_desc_retrigger(desc);
+	group = iommu_msi_lock(dev, &domain);
+	if (!group)
+		return;
+	hlist_for_each_entry(msi, dev_msis(dev), node) {
+		if (msi_may_be_missed(msi))
+			msi_desc_retrigger(msi_to_desc(msi));
+		msi->deaf = false;
 	}
+	dev->iommu->msi_lossy = false;
+	iommu_msi_unlock(group);
 }
 
 /**
  * iommu_msi_release_device() - Forget the MSIs of a device without IOMMU
  * @dev: device that is about to leave its group
  *
- * Context: Process context, may sleep, under the mutex of the device's group.
+ * Context: Process context, may sleep, under the MSI lock of the device's
+ *	    group.
  */
 void iommu_msi_release_device(struct device *dev)
 {
@@ -703,45 +786,58 @@ void iommu_msi_release_device(struct device *dev)
  * Repairing lost MSIs
  */
 
-static struct device *lost_device_get(void)
+/* The one that has waited for longest is at the end. Takes two references. */
+static struct device *lost_device_get(struct iommu_group **group)
 {
 	struct iommu_msi_binding *msi;
+	struct device *dev = NULL;
 
+	/* A device cannot leave its group before it has left this list */
 	guard(mutex)(&iommu_msi_nowhere.lock);
-	msi = hlist_entry_safe(iommu_msi_lost.msis.first,
-			       struct iommu_msi_binding, user);
-	return msi ? get_device(msi_to_dev(msi)) : NULL;
+	hlist_for_each_entry(msi, &iommu_msi_lost.msis, user)
+		dev = msi_to_dev(msi);
+	if (!dev)
+		return NULL;
+	*group = iommu_group_get(dev);
+	return get_device(dev);
 }
 
+/*
+ * Bind what can be bound in the domain that the device is in already. What is
+ * lost has no address to send to, so there is nothing to hold back.
+ */
 static int repair_device(struct device *dev)
 {
+	struct iommu_msi_binding *msi;
 	struct iommu_domain *domain;
 	struct iommu_group *group;
 	int ret;
 
-	group = iommu_lock_group_of(dev, &domain);
+	group = iommu_msi_lock(dev, &domain);
 	if (!group)
 		return 0;
 
 	ret = iommu_msi_stage(dev, domain);
-	if (ret) {
-		iommu_msi_unstage(dev);
-	} else {
-		iommu_msi_hold(dev);
-		iommu_msi_commit(dev);
-		iommu_msi_resume(dev);
+	iommu_msi_commit(dev, domain);
+	hlist_for_each_entry(msi, dev_msis(dev), node) {
+		if (msi->deaf)
+			msi_desc_retrigger(msi_to_desc(msi));
+		msi->deaf = false;
 	}
-	iommu_unlock_group(group);
+	iommu_msi_unlock(group);
 	return ret;
 }
 
 /* One device at a time, and less often as long as it does not help */
 static void iommu_msi_repair(struct work_struct *work)
 {
+	/* A work item does not run twice at a time */
 	static unsigned long delay = REPAIR_DELAY_MIN;
-	struct device *dev = lost_device_get();
+	struct iommu_group *group;
+	struct device *dev;
 	int ret;
 
+	dev = lost_device_get(&group);
 	if (!dev) {
 		delay = REPAIR_DELAY_MIN;
 		return;
@@ -749,7 +845,9 @@ static void iommu_msi_repair(struct work_struct *work)
 
 	ret = repair_device(dev);
 	delay = ret ? min(2 * delay, REPAIR_DELAY_MAX) : REPAIR_DELAY_MIN;
-	schedule_delayed_work(&iommu_msi_repair_work, ret ? delay : 0);
+	mod_delayed_work(system_freezable_wq, &iommu_msi_repair_work,
+			 ret ? delay : 0);
+	iommu_group_put(group);
 	put_device(dev);
 }
 
@@ -777,7 +875,8 @@ static struct iommu_msi_cookie *cookie_create(struct iommu_domain *domain)
 static void cookie_publish(struct iommu_msi_cookie *cookie)
 {
 	iommu_msi_debugfs_add(cookie);
-	cookie->domain->msi_cookie = cookie;
+	/* Pairs with smp_load_acquire() in doorbell_get() */
+	smp_store_release(&cookie->domain->msi_cookie, cookie);
 }
 
 /**
@@ -809,8 +908,8 @@ int iommu_msi_cookie_create(struct iommu_domain *domain)
  * call this before the domain is attached keeps MSIs alive that devices in the
  * group already use.
  *
- * The window ends where that region ends; a doorbell outside is refused. It
- * ends with the domain's aperture if the device has no such region.
+ * The window ends where that region ends; a doorbell outside is refused, and so
+ * is any doorbell of a device that has no such region.
  *
  * Context: Process context, may sleep. The caller serialises with the use of
  *	    the domain.
@@ -832,6 +931,7 @@ int iommu_get_msi_cookie(struct iommu_domain *domain, dma_addr_t base)
 
 	cookie->window = true;
 	cookie->window_base = base;
+	cookie->ready = true;
 	cookie_publish(cookie);
 	return 0;
 }
@@ -841,16 +941,13 @@ EXPORT_SYMBOL(iommu_get_msi_cookie);
 static void doorbell_abandon(struct iommu_msi_doorbell *db)
 {
 	struct iommu_msi_binding *msi;
-	struct device *dev = NULL;
 	struct hlist_node *tmp;
 
 	hlist_for_each_entry_safe(msi, tmp, &db->msis, user) {
-		dev = msi_to_dev(msi);
 		hlist_del_init(&msi->user);
 		RCU_INIT_POINTER(msi->doorbell, NULL);
 	}
-	if (dev)
-		doorbell_unmap(db, dev);
+	doorbell_unmap(db);
 }
 
 /**

@@ -12,10 +12,12 @@
 
 /**
  * struct iommu_msi_cookie - Book-keeping of the doorbells in one domain
- * @lock: serialises changes of everything below; taken inside the mutex of
+ * @lock: serialises changes of everything below; taken inside the MSI lock of
  *	the groups that are attached to the domain
  * @domain: the domain that owns the cookie; constant
  * @id: number of the domain in debugfs and traces, unique since boot; constant
+ * @ready: doorbells can be mapped; set once, under the mutex of the group,
+ *	before the group's MSIs move to the domain
  * @window: doorbells are mapped in a window that the domain's owner keeps
  *	free, rather than at IOVAs from the DMA API's allocator; constant
  * @window_base: first IOVA of the window; constant
@@ -29,6 +31,7 @@ struct iommu_msi_cookie {
 	struct mutex		lock;	/* everything that is not constant */
 	struct iommu_domain	*domain;
 	unsigned int		id;
+	bool			ready;
 	bool			window;
 	dma_addr_t		window_base;
 	dma_addr_t		window_last;
@@ -75,9 +78,10 @@ int iommu_msi_add_region(struct iommu_domain *domain, phys_addr_t start,
 
 /* dma-iommu-msi.c, for iommu.c: a group moves to another domain */
 void iommu_msi_hold(struct device *dev);
+void iommu_msi_enable(struct iommu_domain *domain, struct device *dev);
 int iommu_msi_stage(struct device *dev, struct iommu_domain *domain);
 void iommu_msi_unstage(struct device *dev);
-void iommu_msi_commit(struct device *dev);
+void iommu_msi_commit(struct device *dev, struct iommu_domain *old_domain);
 void iommu_msi_resume(struct device *dev);
 void iommu_msi_release_device(struct device *dev);
 
@@ -108,6 +112,11 @@ static inline void iommu_msi_hold(struct device *dev)
 {
 }
 
+static inline void iommu_msi_enable(struct iommu_domain *domain,
+				    struct device *dev)
+{
+}
+
 static inline int iommu_msi_stage(struct device *dev,
 				  struct iommu_domain *domain)
 {
@@ -118,7 +127,8 @@ static inline void iommu_msi_unstage(struct device *dev)
 {
 }
 
-static inline void iommu_msi_commit(struct device *dev)
+static inline void iommu_msi_commit(struct device *dev,
+				    struct iommu_domain *old_domain)
 {
 }
 

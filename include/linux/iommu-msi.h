@@ -23,15 +23,19 @@ struct msi_msg;
 
 /**
  * struct iommu_msi_binding - Ties an MSI descriptor to a mapped doorbell
- * @node: in dev_iommu::msis; protected by the mutex of the device's group
+ * @node: in dev_iommu::msis; protected by the MSI lock of the device's group
  * @user: in the list of the doorbell's users; protected by the cookie's lock
  * @doorbell: what the message is translated with, NULL where it passes as it
- *	is; written under the group's mutex, read under RCU
+ *	is; written under the group's MSI lock, read under RCU
  * @next: the doorbell in the domain that the group moves to; protected by the
- *	group's mutex
- * @phys: physical address of the doorbell; protected by the group's mutex
+ *	group's MSI lock
+ * @phys: physical address of the doorbell; protected by the group's MSI lock
  * @moved: the domain has changed since the descriptor was prepared; set under
- *	the group's mutex, read without a lock
+ *	the group's MSI lock, read without a lock
+ * @deaf: the device could not interrupt in the domain it comes from; protected
+ *	by the group's MSI lock
+ * @prepared: the binding is in the list of its device; written under the
+ *	group's MSI lock
  *
  * Embedded in struct msi_desc, so that moving an MSI to another domain never
  * has to allocate memory for book-keeping.
@@ -43,6 +47,8 @@ struct iommu_msi_binding {
 	struct iommu_msi_doorbell		*next;
 	phys_addr_t				phys;
 	bool					moved;
+	bool					deaf;
+	bool					prepared;
 };
 
 #ifdef CONFIG_IOMMU_DMA
