@@ -11,6 +11,7 @@
  */
 #include <kunit/device.h>
 #include <kunit/test.h>
+#include <linux/cleanup.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/device.h>
@@ -20,6 +21,7 @@
 #include <linux/irqdomain.h>
 #include <linux/kthread.h>
 #include <linux/msi.h>
+#include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/property.h>
@@ -1071,7 +1073,8 @@ static int msi_test_init_device(struct kunit *test)
 
 	fake.dev->dma_mask = &fake.dev->coherent_dma_mask;
 	fake.dev->coherent_dma_mask = DMA_BIT_MASK(32);
-	ret = iommu_fwspec_init(fake.dev, fake.fwnode);
+	scoped_guard(mutex, &iommu_probe_device_lock)
+		ret = iommu_fwspec_init(fake.dev, fake.fwnode);
 	if (ret)
 		return ret;
 	ret = iommu_probe_device(fake.dev);
