@@ -40,14 +40,14 @@ qemu: ## build/qemu: the emulator with PASIDs, stalls, ATS and PRI
 endif
 
 run: kernel-ours ## boot it with GICv3 ITS and GICv2m, show devices interrupting
-	$(lock) $(vm)/run
+	$(lock) $(vm)/run.py
 
 test: ## everything that is tested; the last line counts it
 	@scripts/deps run
 	@scripts/test
 
 compare: kernel-ours kernel-base ## the same tests on the unpatched base, side by side
-	$(lock) $(vm)/compare
+	$(lock) $(vm)/compare.py
 
 ifneq ($(wildcard scripts/bench),)
 bench: ## figures, base and ours

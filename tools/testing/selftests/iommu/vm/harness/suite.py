@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is run in which boot, and how many passes and skips that must give.
+
+A program that lost a test, or a kernel without a KUnit suite, is noticed here:
+the numbers are written down, not taken from what was run.
+"""
+import os
+import re
+
+from . import layout, paths, tap, verdict
+from .guest import Job
+from .vm import VM
+
+# program: (tests that it has, seconds that it may take)
+TESTS = {
+    "msi_devices": (20, 60),
+    "msi_group": (4, 40),
+    "msi_fault": (2, 40),
+    "msi_affinity": (2, 90),
+    "msi_vfio": (10, 60),
+    "msi_port": (5, 90),
+    "msi_trace": (4, 40),
+    "msi_rebind": (2, 300),
+    "msi_fail_nth": (3, 240),
+    "msi_race": (1, 60),
+    "msi_identity": (8, 60),
+    "msi_width": (2, 60),
+}
+# Devices of which "devices" tells the host where their interrupts go.
+PROVED = 5
+SUITES = {"iommu-dma-msi": "drivers/iommu/dma-iommu-msi-test.c"}
+
+
+class Boot:
+    """Programs that run in one boot, on what devices, how it is booted."""
+
+    def __init__(self, programs, roles, append="", kunit=False):
+        self.programs, self.roles = programs, roles
+        self.append, self.kunit = append, kunit
+
+
+# The debug kernel is slow: what both machines do alike runs on one.
+ONCE = {"identity": "its", "forcedac": "v2m"}
+BOOTS = {
+    "devices": Boot(["msi_devices", "msi_group", "msi_fault", "msi_affinity",
+                     "msi_vfio", "msi_trace", "msi_rebind", "msi_fail_nth"],
+                    layout.WORKERS + ["edu", "rng", "pair0", "pair1",
+                                      "port3"], kunit=True),
+    "ports": Boot(["msi_port", "msi_race"],
+                  ["port", "port1", "port2", "port3", "noacs0", "noacs1",
+                   "shared"]),
+    "identity": Boot(["msi_identity"], layout.WORKERS,
+                     "iommu.passthrough=1"),
+    "forcedac": Boot(["msi_width"], ["msi32", "msi64"], "iommu.forcedac=1"),
+}
+
+
+def kunit_cases():
+    """How many results the suites must show, counted in their source."""
+    total = 0
+    for source in SUITES.values():
+        path = os.path.join(paths.LINUX, source)
+        if not os.path.exists(path):
+            return None
+        with open(path, encoding="utf-8") as file:
+            total += len(re.findall(r"^\s*KUNIT_CASE\w*\(", file.read(),
+                                    re.MULTILINE))
+    return total
+
+
+def modules(kernels):
+    """[(name, path)] of the modules that the guests may load."""
+    if "debug" not in kernels:
+        return []
+    name = "kmemleak-test.ko"
+    path = os.path.join(paths.BUILD, paths.KERNELS["debug"],
+                        "samples/kmemleak", name)
+    if not os.path.exists(path):
+        paths.fail(f"{path} is not there: 'make kernel DEBUG=1' makes it")
+    return [(name, path)]
+
+
+def boots(kernel, machines):
+    """[(machine, boot's name)] for a kernel."""
+    return [(machine, name) for name in BOOTS for machine in machines
+            if kernel != "debug" or ONCE.get(name, machine) == machine]
+
+
+def runs(boot, slow):
+    """The job's lines: seconds, command."""
+    factor = 4 if slow else 1
+    lines = [(TESTS[name][1] * factor, name) for name in boot.programs]
+    if boot.kunit:
+        lines.insert(0, (10, "kunit_results " + " ".join(SUITES)))
+    return lines
+
+
+def expected(boot, leak_scan):
+    """(passes, skips) of a boot in which nothing is wrong."""
+    passes = sum(TESTS[name][0] for name in boot.programs)
+    if boot.kunit:
+        passes += kunit_cases() or 1
+    return passes + leak_scan, 0
+
+
+class Report:
+    """A boot that was run and judged."""
+
+    def __init__(self, kernel, machine, boot, outcome, faults):
+        self.kernel, self.machine, self.boot = kernel, machine, boot
+        self.outcome, self.faults = outcome, faults
+        self.results = tap.parse(outcome.results)
+
+    def count(self, state):
+        return sum(result.state == state for result in self.results)
+
+    def rows(self):
+        return [[self.kernel, self.machine, self.boot, *result.row()]
+                for result in self.results]
+
+
+def machine_for(kernel, machine, name, base, watch_memory="640M"):
+    """The VM that runs a boot of the suite."""
+    boot = BOOTS[name]
+    slow = kernel == "debug"
+    append = boot.append + (" kunit.enable=1" if boot.kunit else "")
+    lines = runs(boot, slow)
+    return VM(f"{kernel}-{machine}-{name}", paths.image(kernel), machine,
+              Job(lines, boot.roles), base, append=append.strip(),
+              memory="1G" if slow else watch_memory,
+              timeout=sum(seconds for seconds, _ in lines) + 60)
+
+
+def run_boot(kernel, machine, name, base, watch=None):
+    """Run one boot of the suite; a Report."""
+    outcome = machine_for(kernel, machine, name, base).run(watch)
+    passes, skips = expected(BOOTS[name], kernel == "debug")
+    report = Report(kernel, machine, name, outcome,
+                    verdict.judge(outcome, passes, skips))
+    # The guest counted, and so did the host: they must agree.
+    if not report.faults and report.count("pass") != passes:
+        report.faults.append(f"{report.count('pass')} results were printed, "
+                             f"{passes} counted")
+    return report

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Judge a run: it passed only if nothing speaks against it.
+
+A guest that died early, warned, leaked, skipped what must run, or prints what
+looks like success must not pass: self_test.py tries each.
+"""
+import re
+
+FORBIDDEN = re.compile(
+    r"WARNING:|BUG:|Oops|Call trace|"
+    r"possible (?:circular|recursive) locking|KASAN|UBSAN|"
+    r"unreferenced object|DMA-API:|"
+    # An interrupt that was lost makes these drivers say so.
+    r"completion polled|NETDEV WATCHDOG", re.IGNORECASE)
+
+# Whole lines that a healthy kernel prints when it starts.
+HARMLESS = re.compile(
+    r"^(?:\[[ \d.]+\] )?(?:"
+    r"kasan: KernelAddressSanitizer initialized \(generic\)|"
+    r"DMA-API: preallocated \d+ debug entries|"
+    r"DMA-API: debugging enabled by kernel config|"
+    r"Kernel command line: [ \w.,=*/:-]*)\s*$")
+
+
+def forbidden(console):
+    """The lines of a console that no healthy kernel prints."""
+    return [line.strip() for line in console.splitlines()
+            if FORBIDDEN.search(line) and not HARMLESS.match(line)]
+
+
+def judge(outcome, passes, skips):
+    """What speaks against the run, worst first; an empty list is a pass."""
+    faults = []
+    if outcome.timed_out:
+        faults.append("it did not end in time")
+    elif outcome.status != 0:
+        faults.append(f"QEMU ended with {outcome.status}")
+    for line in forbidden(outcome.console)[:5]:
+        faults.append(f"the console says: {line}")
+    lines = outcome.results
+    last = lines[-1] if lines else "(nothing)"
+    if not last.startswith("verdict "):
+        return faults + [f"no verdict; the last result is: {last}"]
+    said = dict(item.split("=", 1) for item in last.split()[1:])
+    if said.get("nonce") != outcome.nonce:
+        faults.append("the verdict is not of this run")
+    for name, want in (("pass", passes), ("fail", 0), ("skip", skips)):
+        if said.get(name) != str(want):
+            faults.append(f"{name}={said.get(name)}, expected {want}")
+    return faults

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The first process of a test VM: runs the programs of a job, counts what they
+ * print as TAP, writes it all to the host, and powers the machine off.
+ *
+ * The job is in /job: "nonce" (read once, then removed), "env" (NAME=VALUE
+ * lines) and "list" (SECONDS PROGRAM [ARGUMENT...] lines). The host reads the
+ * port "results":
+ *
+ *	start PROGRAM ARGUMENT...
+ *	line WHAT-IT-PRINTED
+ *	end STATUS
+ *	verdict nonce=N pass=N fail=N skip=N
+ *
+ * Only this process has the port open and only lines that begin with a word of
+ * the list above are its own, so no program can write a verdict. The last line
+ * is written after the leak scan, and nothing runs after it.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_ARGS	16
+#define KSFT_SKIP	4
+#define LEAKS		"/sys/kernel/debug/kmemleak"
+
+struct tally {
+	unsigned int pass, fail, skip;
+	unsigned int plan;
+	bool planned;
+};
+
+static struct tally total;
+static int results = -1;
+
+static void report(const char *fmt, ...)
+{
+	char line[4096];
+	va_list args;
+	int len;
+
+	va_start(args, fmt);
+	len = vsnprintf(line, sizeof(line) - 1, fmt, args);
+	va_end(args);
+	if (len > (int)sizeof(line) - 2)
+		len = sizeof(line) - 2;
+	line[len++] = '\n';
+	if (write(results, line, len) != len)
+		perror("init: results");
+}
+
+static void power_off(void)
+{
+	fflush(stdout);
+	sync();
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}
+
+static void give_up(const char *what)
+{
+	printf("init: %s: %s\n", what, strerror(errno));
+	power_off();
+}
+
+static void mount_all(void)
+{
+	mount("proc", "/proc", "proc", 0, NULL);
+	mount("sysfs", "/sys", "sysfs", 0, NULL);
+	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+	mount("tmpfs", "/tmp", "tmpfs", 0, NULL);
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
+}
+
+/* Names the virtio ports after what the host calls them: /dev/vm/NAME. */
+static void link_ports(void)
+{
+	const char *class = "/sys/class/virtio-ports";
+	char path[512], link[512], name[64];
+	struct dirent *entry;
+	FILE *file;
+	DIR *dir;
+
+	mkdir("/dev/vm", 0755);
+	dir = opendir(class);
+	while (dir && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "%s/%s/name", class,
+			 entry->d_name);
+		file = fopen(path, "r");
+		if (!file)
+			continue;
+		if (fscanf(file, "%63s", name) == 1) {
+			snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
+			snprintf(link, sizeof(link), "/dev/vm/%s", name);
+			if (symlink(path, link))
+				perror(link);
+		}
+		fclose(file);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* One line of a file, without its newline; false at the end. */
+static bool next_line(FILE *file, char *line, size_t size)
+{
+	if (!file || !fgets(line, size, file))
+		return false;
+	line[strcspn(line, "\n")] = '\0';
+	return true;
+}
+
+static void read_environment(void)
+{
+	FILE *file = fopen("/job/env", "r");
+	static char line[1024];
+
+	while (next_line(file, line, sizeof(line)))
+		putenv(strdup(line));
+	if (file)
+		fclose(file);
+}
+
+static void read_nonce(char *nonce, size_t size)
+{
+	FILE *file = fopen("/job/nonce", "r");
+
+	if (!next_line(file, nonce, size))
+		give_up("/job/nonce");
+	fclose(file);
+	unlink("/job/nonce");
+}
+
+static void count_line(struct tally *tally, const char *line)
+{
+	unsigned int plan;
+
+	if (sscanf(line, "1..%u", &plan) == 1) {
+		tally->plan = plan;
+		tally->planned = true;
+	} else if (!strncmp(line, "not ok ", 7)) {
+		tally->fail++;
+	} else if (!strncmp(line, "ok ", 3)) {
+		if (strcasestr(line, "# SKIP"))
+			tally->skip++;
+		else
+			tally->pass++;
+	}
+}
+
+struct lines {
+	char text[4000];
+	size_t used;
+};
+
+static void take_output(struct lines *lines, struct tally *tally, int fd)
+{
+	char *newline;
+	ssize_t got;
+
+	got = read(fd, lines->text + lines->used,
+		   sizeof(lines->text) - lines->used - 1);
+	if (got <= 0)
+		return;
+	lines->used += got;
+	lines->text[lines->used] = '\0';
+	while ((newline = strchr(lines->text, '\n')) ||
+	       lines->used == sizeof(lines->text) - 1) {
+		size_t len = lines->used;
+
+		if (newline) {
+			len = newline - lines->text + 1;
+			*newline = '\0';
+		}
+		count_line(tally, lines->text);
+		report("line %s", lines->text);
+		lines->used -= len;
+		memmove(lines->text, lines->text + len, lines->used + 1);
+	}
+}
+
+static long now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/*
+ * Reads the program's output until it ended or its time is up. A process that
+ * it left behind does not hold the pipe open: it is killed.
+ */
+static int follow(pid_t pid, int fd, int seconds, struct tally *tally)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	long end = now() + seconds * 1000L;
+	static struct lines lines;
+	int status = -1;
+
+	lines.used = 0;
+	while (now() < end) {
+		if (poll(&poll_fd, 1, 20) > 0 && poll_fd.revents & POLLIN) {
+			take_output(&lines, tally, fd);
+			continue;
+		}
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			break;
+	}
+	if (status == -1)
+		report("line # not finished after %d seconds", seconds);
+	kill(-1, SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	while (poll(&poll_fd, 1, 0) > 0 && poll_fd.revents & POLLIN)
+		take_output(&lines, tally, fd);
+	return status;
+}
+
+static pid_t spawn(char **argv, int *fd)
+{
+	int ends[2];
+	pid_t pid;
+
+	if (pipe(ends))
+		give_up("pipe");
+	pid = fork();
+	if (pid < 0)
+		give_up("fork");
+	if (!pid) {
+		dup2(ends[1], STDOUT_FILENO);
+		dup2(ends[1], STDERR_FILENO);
+		close(ends[0]);
+		close(ends[1]);
+		close(results);
+		setsid();
+		execv(argv[0], argv);
+		printf("# %s: %s\n", argv[0], strerror(errno));
+		fflush(stdout);
+		_exit(127);
+	}
+	close(ends[1]);
+	*fd = ends[0];
+	return pid;
+}
+
+/* What is wrong with a program's run apart from the tests it says failed. */
+static const char *find_fault(const struct tally *tally, int status)
+{
+	unsigned int all = tally->pass + tally->fail + tally->skip;
+
+	if (status == -1)
+		return "it was killed: too slow";
+	if (WIFSIGNALED(status))
+		return "it was ended by a signal";
+	if (!tally->planned)
+		return "it printed no plan";
+	if (tally->plan != all)
+		return "its plan is not what it did";
+	if (!WEXITSTATUS(status))
+		return NULL;
+	if (WEXITSTATUS(status) == KSFT_SKIP && tally->skip == all && all)
+		return NULL;
+	return tally->fail ? NULL : "it failed outside its tests";
+}
+
+static void run(char *line)
+{
+	char *argv[MAX_ARGS + 1] = { NULL };
+	struct tally tally = { 0 };
+	char path[128], *word;
+	const char *fault;
+	int argc = 0, status, seconds, fd;
+	pid_t pid;
+
+	seconds = strtol(line, &line, 10);
+	while (isspace(*line))
+		line++;
+	report("start %s", line);
+	for (word = strtok(line, " "); word && argc < MAX_ARGS;
+	     word = strtok(NULL, " "))
+		argv[argc++] = word;
+	if (!argc)
+		return;
+	snprintf(path, sizeof(path), "/bin/%s", argv[0]);
+	argv[0] = path;
+	pid = spawn(argv, &fd);
+	status = follow(pid, fd, seconds, &tally);
+	close(fd);
+	fault = find_fault(&tally, status);
+	if (fault) {
+		report("line not ok 0 program_%s # %s", argv[0] + 5, fault);
+		tally.fail++;
+	}
+	report("end %d", status);
+	total.pass += tally.pass;
+	total.fail += tally.fail;
+	total.skip += tally.skip;
+}
+
+static void ask_leaks(const char *command)
+{
+	int fd = open(LEAKS, O_WRONLY);
+
+	if (fd < 0 || write(fd, command, strlen(command)) < 0)
+		give_up(LEAKS);
+	close(fd);
+}
+
+/*
+ * An object counts as leaked when two scans, five seconds after it was
+ * allocated, saw no pointer to it and no change in it.
+ */
+static void scan_leaks(void)
+{
+	unsigned int leaks = 0;
+	char line[512];
+	FILE *file;
+
+	if (access(LEAKS, F_OK))
+		return;
+	report("start kmemleak");
+	ask_leaks("scan");
+	sleep(6);
+	ask_leaks("scan");
+	file = fopen(LEAKS, "r");
+	if (!file)
+		give_up(LEAKS);
+	while (next_line(file, line, sizeof(line))) {
+		leaks += !strncmp(line, "unreferenced object", 19);
+		report("line # %s", line);
+	}
+	fclose(file);
+	report("line 1..1");
+	report("line %s 1 kmemleak # objects leaked: %u",
+	       leaks ? "not ok" : "ok", leaks);
+	report("end 0");
+	if (leaks)
+		total.fail++;
+	else
+		total.pass++;
+}
+
+int main(void)
+{
+	static char line[1024];
+	char nonce[64];
+	FILE *list;
+
+	mount_all();
+	link_ports();
+	read_environment();
+	read_nonce(nonce, sizeof(nonce));
+	results = open("/dev/vm/results", O_WRONLY | O_CLOEXEC);
+	if (results < 0)
+		give_up("/dev/vm/results");
+	list = fopen("/job/list", "re");
+	if (!list)
+		give_up("/job/list");
+	while (next_line(list, line, sizeof(line)))
+		run(line);
+	scan_leaks();
+	report("verdict nonce=%s pass=%u fail=%u skip=%u", nonce, total.pass,
+	       total.fail, total.skip);
+	power_off();
+}
