@@ -6,8 +6,11 @@ with the device's address. A boot has just the devices that it needs: of the 64
 interrupts of the machine's GICv2m frame, the SMMU's own wires take four, from
 the 27th on (QEMU 7.2, hw/arm/virt.c), and Linux cannot know.
 """
+import functools
 import os
 import random
+import re
+import subprocess
 
 from . import paths
 
@@ -78,7 +81,9 @@ def secondary_bus(roles):
 
 
 def environment(roles):
-    """What the guest's programs are told: DEV_<role>, DEV_hot_<port>."""
+    """What the guest's programs are told: DEV_<role>, DEV_hot_<port>,
+    and GICV2_MOVES_PENDING where QEMU does (see msi_affinity.c).
+    """
     buses = secondary_bus(roles)
     found = {}
     for role in roles:
@@ -87,6 +92,8 @@ def environment(roles):
                                 if place in buses else f"0000:00:{place}")
     for role, bus in buses.items():
         found[f"DEV_hot_{role}"] = f"0000:{bus:02x}:00.0"
+    if qemu_version() >= (9, 1):
+        found["GICV2_MOVES_PENDING"] = "1"
     return found
 
 
@@ -150,6 +157,18 @@ def channel_args(results, host_fd, qmp_fd):
 
 def qemu():
     return os.environ.get("QEMU", "qemu-system-aarch64")
+
+
+@functools.cache
+def qemu_version():
+    """As (7, 2); an error where it is not installed."""
+    try:
+        text = subprocess.run([qemu(), "--version"], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout
+    except OSError as error:
+        paths.fail(f"{qemu()}: {error.strerror} (package qemu-system-arm)")
+    match = re.search(r"version (\d+)\.(\d+)", text)
+    return tuple(int(number) for number in match.groups())
 
 
 def disk_image():
