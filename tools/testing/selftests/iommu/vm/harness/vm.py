@@ -7,6 +7,8 @@ begins with "ok" or "error":
     plug NAME     plug in what layout.HOTPLUG calls so
     unplug NAME   take it out, and wait until it is gone
     trace on|off  record what the SMMU and the ITS do (see TRACE)
+    instructions on|off
+                  record each instruction that is executed
 """
 import json
 import os
@@ -103,14 +105,18 @@ class Host:
                              enable=state == "on", **{"ignore-unavailable":
                                                       True})
 
-    def log(self, items):
-        self.qmp.command("human-monitor-command",
-                         **{"command-line": f"log {items}"})
+    def instructions(self, state):
+        """Translate and log each instruction by itself; see bench.py."""
+        on = state == "on"
+        for line in (f"singlestep {state}",
+                     f"log {'exec,nochain' if on else 'none'}"):
+            self.qmp.command("human-monitor-command",
+                             **{"command-line": line})
 
     def answer(self, line):
         verb, _, rest = line.partition(" ")
         handler = {"plug": self.plug, "unplug": self.unplug,
-                   "trace": self.trace, "log": self.log}.get(verb)
+                   "trace": self.trace, "instructions": self.instructions}.get(verb)
         try:
             if not handler:
                 raise ValueError(f"no such request: {verb}")
