@@ -11,6 +11,7 @@ import os
 import random
 import re
 import subprocess
+import tempfile
 
 from . import paths
 
@@ -176,7 +177,9 @@ def disk_image():
     path = paths.work("disk.img")
     size = DISK_MIB << 20
     if not os.path.exists(path) or os.path.getsize(path) != size:
-        with open(path + ".new", "wb") as file:
+        # Machines start at the same time: each brings its own, all alike.
+        with tempfile.NamedTemporaryFile(dir=os.path.dirname(path),
+                                         delete=False) as file:
             file.write(random.Random(DISK_MIB).randbytes(size))
-        os.replace(path + ".new", path)
+        os.replace(file.name, path)
     return path
