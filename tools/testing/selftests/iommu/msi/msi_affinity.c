@@ -123,7 +123,7 @@ static int work_meanwhile(const struct workers *workers, int ms)
 }
 
 /* The kernel manages the disks' affinity itself; the card's can be set. */
-TEST_F(busy, d1_affinity_changes_lose_nothing)
+TEST_F_TIMEOUT(busy, d1_affinity_changes_lose_nothing, 150)
 {
 	int irqs[MSI_MAX], count, round, index, changed = 0;
 
@@ -137,7 +137,7 @@ TEST_F(busy, d1_affinity_changes_lose_nothing)
 	finish(_metadata, &self->workers);
 }
 
-TEST_F(busy, d1_cpu_hotplug_loses_nothing)
+TEST_F_TIMEOUT(busy, d1_cpu_hotplug_loses_nothing, 150)
 {
 	int round;
 

@@ -150,7 +150,7 @@ static bool enable_failing(struct vfio *vfio, int fail_nth, int nth, int *ret)
 	return failure_happened(fail_nth);
 }
 
-TEST_F_TIMEOUT(sweep, d3_every_failure_is_an_errno, 120)
+TEST_F_TIMEOUT(sweep, d3_every_failure_is_an_errno, 300)
 {
 	int nth, ret, errors = 0;
 
@@ -172,7 +172,7 @@ TEST_F_TIMEOUT(sweep, d3_every_failure_is_an_errno, 120)
 	EXPECT_LT(nth, MAX_SITES);
 }
 
-TEST_F_TIMEOUT(sweep, d3_a_hundred_failures_leak_no_interrupt, 120)
+TEST_F_TIMEOUT(sweep, d3_a_hundred_failures_leak_no_interrupt, 300)
 {
 	int nth = 1, ret, failures = 0, rounds;
 
@@ -193,7 +193,7 @@ TEST_F_TIMEOUT(sweep, d3_a_hundred_failures_leak_no_interrupt, 120)
 }
 
 /* The live interrupt moves to another domain, or the move is refused. */
-TEST_F_TIMEOUT(sweep, d5_failure_while_moving_loses_nothing, 120)
+TEST_F_TIMEOUT(sweep, d5_failure_while_moving_loses_nothing, 300)
 {
 	int nth, ret, refused = 0;
 	u32 other;

@@ -84,7 +84,7 @@ static void check_message(struct __test_metadata *_metadata,
 		  map.addr + entries[0].addr - map.iova);
 }
 
-TEST_F_TIMEOUT(rebind, d7_200_loops_of_unbind_type_rebind, 240)
+TEST_F_TIMEOUT(rebind, d7_200_loops_of_unbind_type_rebind, 1000)
 {
 	static const char *const types[] = { "identity", "DMA", "DMA-FQ" };
 	struct doorbell_row rows[MSI_MAX];

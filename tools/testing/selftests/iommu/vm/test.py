@@ -95,6 +95,13 @@ def run_boots(kernel, machines, base, pool, tally):
         tally.add(title, report_rows(report), report.outcome.seconds)
 
 
+def add_skipped(kernel, machines, tally):
+    rows = [[kernel, machine, name, program, "all", "skip", why]
+            for machine, name, program, why in suite.skipped(kernel, machines)]
+    if rows:
+        tally.add(f"{kernel} kernel, not run", rows, 0)
+
+
 def write(name, lines):
     with open(os.path.join(paths.TEST, name), "w", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in lines)
@@ -132,8 +139,9 @@ def main():
         for kernel in kernels:
             if not args.no_self_test:
                 run_self_test(kernel, base, pool, tally)
-            run_boots(kernel, args.machine or list(layout.MACHINES), base,
-                      pool, tally)
+            machines = args.machine or list(layout.MACHINES)
+            run_boots(kernel, machines, base, pool, tally)
+            add_skipped(kernel, machines, tally)
     return finish(tally)
 
 

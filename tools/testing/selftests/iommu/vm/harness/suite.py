@@ -80,10 +80,25 @@ def modules(kernels):
     return [(name, path)]
 
 
+# What a kernel cannot run: (kernel, boot's name): why.
+UNFIT = {
+    ("debug", "ports"): "lockdep reports the base's pciehp on each hotplug "
+                        "(reset_lock and pci_rescan_remove_lock)",
+}
+
+
 def boots(kernel, machines):
     """[(machine, boot's name)] for a kernel."""
     return [(machine, name) for name in BOOTS for machine in machines
-            if kernel != "debug" or ONCE.get(name, machine) == machine]
+            if (kernel, name) not in UNFIT and
+            (kernel != "debug" or ONCE.get(name, machine) == machine)]
+
+
+def skipped(kernel, machines):
+    """[(machine, boot's name, program, why)] of what is not run on a kernel."""
+    return [(machine, name, program, why)
+            for (unfit, name), why in UNFIT.items() if unfit == kernel
+            for machine in machines for program in BOOTS[name].programs]
 
 
 def runs(boot, slow):
