@@ -74,7 +74,8 @@ static void check_message(struct __test_metadata *_metadata,
 	struct msi_entry entries[MSI_MAX];
 	struct smmu_map map;
 
-	ASSERT_EQ(subject->vectors, msi_entries(subject->bdf, entries, MSI_MAX));
+	ASSERT_EQ(subject->vectors,
+		  msi_entries(subject->bdf, entries, MSI_MAX));
 	if (!strcmp(type, "identity")) {
 		ASSERT_EQ(subject->doorbell.addr, entries[0].addr);
 		return;

@@ -101,8 +101,9 @@ static const char *copy_through(struct vfio *vfio)
 	if (edu_copy(vfio, EDU_IOVA, EDU_BUFFER, EDU_COPY, false) ||
 	    edu_copy(vfio, EDU_BUFFER, EDU_IOVA + 4096, EDU_COPY, true))
 		return "its DMA did not end";
-	return memcmp(page, page + 4096, EDU_COPY) ? "its DMA changed the data" :
-		NULL;
+	if (memcmp(page, page + 4096, EDU_COPY))
+		return "its DMA changed the data";
+	return NULL;
 }
 
 static void show_edu(void)
