@@ -68,8 +68,8 @@
 #define IOPF_COUNTER(n)		(IOPF_GLOBAL + 0x80 + 8 * (n))
 #define IOPF_CNT_DESCRIPTORS	0	/* completed */
 #define IOPF_CNT_BYTES		1	/* read and written */
-#define IOPF_CNT_TRANSLATIONS	2	/* untranslated accesses, first tries */
-#define IOPF_CNT_STALLS		3	/* of these stalled */
+#define IOPF_CNT_TRANSLATIONS	2	/* untranslated accesses, all tries */
+#define IOPF_CNT_STALLS		3	/* accesses that stalled, however often */
 #define IOPF_CNT_RETRIES	4	/* stalls answered: retry */
 #define IOPF_CNT_STALL_ABORTS	5	/* stalls answered: abort */
 #define IOPF_CNT_ABORTS		6	/* accesses refused at once */

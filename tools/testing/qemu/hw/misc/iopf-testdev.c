@@ -67,6 +67,7 @@ typedef struct IopfAccess {
     uint64_t pa;
     uint32_t perm;          /* IOMMUAccessFlags */
     uint8_t state;
+    bool stalled;           /* at least once */
 } IopfAccess;
 
 typedef struct IopfQueue {
@@ -461,7 +462,8 @@ static void iopf_access_untranslated(IopfState *s, IopfQueue *q,
         acc->pa = entry.translated_addr;
         break;
     case PCI_XLATE_STALLED:
-        COUNT(s, STALLS);
+        s->counters[IOPF_CNT_STALLS] += !acc->stalled;
+        acc->stalled = true;
         acc->state = ACC_WAIT;
         q->n_wait++;
         q->outstanding++;
@@ -1553,6 +1555,7 @@ static const VMStateDescription vmstate_iopf_access = {
         VMSTATE_UINT64(pa, IopfAccess),
         VMSTATE_UINT32(perm, IopfAccess),
         VMSTATE_UINT8(state, IopfAccess),
+        VMSTATE_BOOL(stalled, IopfAccess),
         VMSTATE_END_OF_LIST()
     }
 };

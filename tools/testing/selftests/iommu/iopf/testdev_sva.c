@@ -187,24 +187,34 @@ static uint32_t run(struct queue *q, uint32_t op, const void *src, void *dst,
 	return wait_desc(q, submit(q, op, src, dst, len, arg));
 }
 
-/* Queue @q has no page requests; a read-only page is an error to it. */
-static uint32_t mode(void)
+/* Choose how queues that start from now on access memory. */
+static int set_mode(uint32_t mode)
 {
-	uint32_t i, m;
+	FILE *f = fopen("/sys/module/iopf_testdev/parameters/mode", "w");
 
-	for (i = 0; i < IOPF_NR_QUEUES; i++) {
-		m = bar[(IOPF_QCTL(i) + IOPF_Q_MODE) / 4];
-		if (m)
-			return m;
-	}
+	if (!f)
+		return -errno;
+	fprintf(f, "%u", mode);
 
-	return IOPF_MODE_OFF;
+	return fclose(f) ? -errno : 0;
 }
 
-/* Is @status what a refused access ends with? */
-static bool refused(uint32_t status)
+/* What must the kernel have enabled for @mode? */
+static bool has_mode(uint32_t mode)
 {
-	switch (mode()) {
+	static const uint32_t needs[] = {
+		[IOPF_MODE_STALL] = IOPF_STATE_STALL,
+		[IOPF_MODE_ATS] = IOPF_STATE_ATS,
+		[IOPF_MODE_PRI] = IOPF_STATE_PRI,
+	};
+
+	return bar[IOPF_STATE / 4] & needs[mode];
+}
+
+/* Is @status what an access that is refused in @mode ends with? */
+static bool refused(uint32_t mode, uint32_t status)
+{
+	switch (mode) {
 	case IOPF_MODE_STALL:
 		return status == IOPF_DESC_ABORTED;
 	case IOPF_MODE_ATS:
@@ -252,6 +262,21 @@ FIXTURE(sva)
 	size_t len;
 };
 
+FIXTURE_VARIANT(sva)
+{
+	uint32_t mode;
+};
+
+FIXTURE_VARIANT_ADD(sva, stall)
+{
+	.mode = IOPF_MODE_STALL,
+};
+
+FIXTURE_VARIANT_ADD(sva, pri)
+{
+	.mode = IOPF_MODE_PRI,
+};
+
 FIXTURE_SETUP(sva)
 {
 	page = sysconf(_SC_PAGESIZE);
@@ -259,13 +284,14 @@ FIXTURE_SETUP(sva)
 	if (access("/dev/iopf-testdev-0", F_OK))
 		SKIP(return, "no iopf-testdev");
 	ASSERT_EQ(0, map_bar());
+	if (!has_mode(variant->mode))
+		SKIP(return, "not enabled");
+	ASSERT_EQ(0, set_mode(variant->mode));
 	ASSERT_EQ(0, queue_open(&self->q));
 	self->src = fresh(self->len);
 	ASSERT_NE(MAP_FAILED, (void *)self->src);
 	fill(self->src, self->len, 1);
 	memset(self->q.ring, 0, RING_SIZE * sizeof(*self->q.ring));
-	if (mode() == IOPF_MODE_ATS)
-		SKIP(return, "no faults in this mode, see testdev_ats");
 }
 
 FIXTURE_TEARDOWN(sva)
@@ -388,7 +414,7 @@ TEST_F(sva, write_to_read_only_memory_is_refused)
 	memset(dst, 0x5a, 4 * page);
 	ASSERT_EQ(0, mprotect(dst, 4 * page, PROT_READ));
 	desc = submit(&self->q, IOPF_OP_COPY, self->src, dst, 64, 0);
-	EXPECT_TRUE(refused(wait_desc(&self->q, desc)));
+	EXPECT_TRUE(refused(variant->mode, wait_desc(&self->q, desc)));
 	EXPECT_EQ((uintptr_t)dst, desc->fault_addr);
 	EXPECT_EQ(0x5a, dst[0]);
 
@@ -406,7 +432,7 @@ TEST_F(sva, mprotect_takes_permission_back)
 	ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, dst, page,
 				    0x1111111111111111ULL));
 	ASSERT_EQ(0, mprotect(dst, page, PROT_READ));
-	EXPECT_TRUE(refused(run(&self->q, IOPF_OP_FILL, NULL, dst, page, 0)));
+	EXPECT_TRUE(refused(variant->mode, run(&self->q, IOPF_OP_FILL, NULL, dst, page, 0)));
 	EXPECT_EQ(0x11, dst[0]);
 	ASSERT_EQ(0, mprotect(dst, page, PROT_READ | PROT_WRITE));
 	EXPECT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, dst, page,
@@ -424,9 +450,9 @@ TEST_F(sva, unmapped_address_is_refused)
 				    2 * page, 0));
 	munmap(dst + page, page);
 	desc = submit(&self->q, IOPF_OP_FILL, NULL, dst, 2 * page, ~0ULL);
-	EXPECT_TRUE(refused(wait_desc(&self->q, desc)));
+	EXPECT_TRUE(refused(variant->mode, wait_desc(&self->q, desc)));
 	EXPECT_EQ((uintptr_t)dst + page, desc->fault_addr);
-	EXPECT_TRUE(refused(run(&self->q, IOPF_OP_CHECKSUM, NULL, NULL, 64,
+	EXPECT_TRUE(refused(variant->mode, run(&self->q, IOPF_OP_CHECKSUM, NULL, NULL, 64,
 				0)));
 	munmap(dst, page);
 }
@@ -451,7 +477,7 @@ TEST_F(sva, ring_past_memory_halts_the_queue)
 		usleep(1000);
 	}
 	EXPECT_TRUE(status & IOPF_STATUS_ERROR);
-	EXPECT_TRUE(refused(IOPF_STATUS_CODE(status)));
+	EXPECT_TRUE(refused(variant->mode, IOPF_STATUS_CODE(status)));
 }
 
 TEST_F(sva, poll_sees_completion)
@@ -559,6 +585,7 @@ static size_t volume(void)
 /* A great deal of fresh memory: every page faults once, no data is lost. */
 TEST_F_TIMEOUT(sva, volume, 1200)
 {
+	uint64_t stale = counter(IOPF_CNT_STALE);
 	size_t done, total = volume();
 	uint64_t before = waits();
 	unsigned char *dst;
@@ -573,7 +600,102 @@ TEST_F_TIMEOUT(sva, volume, 1200)
 	}
 	EXPECT_EQ(total / page, waits() - before);
 	EXPECT_EQ(0, counter(IOPF_CNT_RESP_UNEXPECTED));
-	EXPECT_EQ(0, counter(IOPF_CNT_STALE));
+	EXPECT_EQ(stale, counter(IOPF_CNT_STALE));
+	EXPECT_EQ(0, bar[IOPF_PRI_IN_FLIGHT / 4]);
+}
+
+FIXTURE(ats)
+{
+	struct queue q;
+	unsigned char *buf;
+};
+
+/* ATS alone: what is not there is an error, and nobody waits. */
+FIXTURE_SETUP(ats)
+{
+	page = sysconf(_SC_PAGESIZE);
+	if (access("/dev/iopf-testdev-0", F_OK))
+		SKIP(return, "no iopf-testdev");
+	ASSERT_EQ(0, map_bar());
+	if (!has_mode(IOPF_MODE_ATS))
+		SKIP(return, "ATS is not enabled");
+	ASSERT_EQ(0, set_mode(IOPF_MODE_ATS));
+	ASSERT_EQ(0, queue_open(&self->q));
+	memset(self->q.ring, 0, RING_SIZE * sizeof(*self->q.ring));
+	self->buf = fresh(16 * page);
+	ASSERT_NE(MAP_FAILED, (void *)self->buf);
+	memset(self->buf, 0x77, 16 * page);
+}
+
+FIXTURE_TEARDOWN(ats)
+{
+	if (!self->q.regs)
+		return;
+	munmap(self->buf, 16 * page);
+	queue_close(&self->q);
+}
+
+TEST_F(ats, translations_are_cached)
+{
+	uint64_t hits, requests;
+
+	ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_COPY, self->buf,
+				    self->buf + 8 * page, 8 * page, 0));
+	hits = counter(IOPF_CNT_ATC_HITS);
+	requests = counter(IOPF_CNT_ATS_REQUESTS);
+	ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_COPY, self->buf,
+				    self->buf + 8 * page, 8 * page, 0));
+	EXPECT_LE(16, counter(IOPF_CNT_ATC_HITS) - hits);
+	EXPECT_EQ(requests, counter(IOPF_CNT_ATS_REQUESTS));
+}
+
+TEST_F(ats, missing_page_is_denied)
+{
+	unsigned char *dst = fresh(page);
+	uint64_t before = waits();
+
+	EXPECT_EQ(IOPF_DESC_DENIED, run(&self->q, IOPF_OP_FILL, NULL, dst,
+					page, 0));
+	EXPECT_EQ(before, waits());
+	munmap(dst, page);
+}
+
+/* Each of these leaves a stale translation behind but for CMD_ATC_INV. */
+TEST_F(ats, invalidated_by_mprotect)
+{
+	uint64_t before;
+
+	ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, self->buf,
+				    page, 0));
+	before = counter(IOPF_CNT_INVALIDATIONS);
+	ASSERT_EQ(0, mprotect(self->buf, page, PROT_READ));
+	EXPECT_LT(before, counter(IOPF_CNT_INVALIDATIONS));
+	EXPECT_EQ(IOPF_DESC_DENIED, run(&self->q, IOPF_OP_FILL, NULL,
+					self->buf, page, ~0ULL));
+	EXPECT_EQ(0, self->buf[0]);
+}
+
+TEST_F(ats, invalidated_by_madvise)
+{
+	ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, self->buf,
+				    page, 0));
+	ASSERT_EQ(0, madvise(self->buf, page, MADV_DONTNEED));
+	EXPECT_EQ(IOPF_DESC_DENIED, run(&self->q, IOPF_OP_CHECKSUM, self->buf,
+					NULL, page, 0));
+	self->buf[0] = 1;
+	EXPECT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_CHECKSUM, self->buf,
+				    NULL, page, 0));
+}
+
+TEST_F(ats, invalidated_by_munmap)
+{
+	ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, self->buf,
+				    16 * page, 0));
+	ASSERT_EQ(0, munmap(self->buf + 8 * page, 8 * page));
+	EXPECT_EQ(IOPF_DESC_DENIED, run(&self->q, IOPF_OP_FILL, NULL,
+					self->buf + 8 * page, page, 0));
+	EXPECT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, self->buf,
+				    8 * page, 0));
 }
 
 TEST_HARNESS_MAIN
