@@ -257,7 +257,9 @@ static gboolean iopf_atc_match(gpointer key, gpointer value, gpointer opaque)
     IopfInvalidation *inv = opaque;
     IopfAtcKey *k = key;
 
-    if (!inv->global && k->pasid != inv->pasid) {
+    /* without a PASID it is for all of them: PCIe Base section 10.3.1 */
+    if (!inv->global && inv->pasid != PCI_NO_PASID &&
+        k->pasid != inv->pasid) {
         return false;
     }
     return ((k->page * IOPF_PAGE) & ~inv->mask) == inv->addr;
@@ -566,6 +568,10 @@ static void iopf_pri_start(IopfState *s, IopfQueue *q)
         missing += q->acc[i].state == ACC_NEW;
     }
     pages = MIN(missing, granted);
+    if (q->retries > 1) {
+        /* maybe the group was larger than the queue of the IOMMU */
+        pages = MAX(pages >> MIN(q->retries - 1, 5), MIN(pages, 1));
+    }
     prgi = iopf_prgi_alloc(s);
     if (pages && (prgi < 0 || s->pri_in_flight + pages > granted)) {
         q->want_credit = true;
@@ -658,7 +664,11 @@ static IopfResolved iopf_resolve(IopfState *s, IopfQueue *q)
     if (q->n_wait || q->want_credit) {
         return RESOLVE_WAIT;
     }
-    return iopf_batch_has(q, ACC_FAILED) ? RESOLVE_FAILED : RESOLVED;
+    if (iopf_batch_has(q, ACC_FAILED)) {
+        return RESOLVE_FAILED;
+    }
+    /* a group that is answered at once leaves its pages to be tried again */
+    return iopf_batch_has(q, ACC_NEW) ? RESOLVE_WAIT : RESOLVED;
 }
 
 static void iopf_batch_reset(IopfQueue *q)

@@ -1141,6 +1141,17 @@ static void test_priq_past_memory(void)
     g_assert_cmphex(smmu_read(GERROR), ==, 1u << 3);
     g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 0);
     g_assert_cmphex(response(), ==, RESPONSE(7, 15));
+
+    /* nothing is written while the error is active */
+    dev_write(IOPF_INJ_MISBEHAVE, IOPF_MIS_FORCE);
+    smmu_write(PRIQ_BASE, (uint32_t)PRIQ | PRIQ_LOG2);
+    smmu_write(PRIQ_BASE + 4, 0);
+    page_request(1, 7, LAST_READ);
+    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 0);
+    g_assert_cmphex(response(), ==, RESPONSE(7, 15));
+    smmu_write(GERRORN, 1u << 3);
+    page_request(1, 7, LAST_READ);
+    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 1);
     stop();
 }
 
@@ -1286,6 +1297,36 @@ static void test_queue_pri_group(void)
     stop();
 }
 
+/*
+ * With the PRI queue full the answer comes at once, and again and again. The
+ * endpoint neither takes it for a page nor asks at full speed.
+ */
+static void test_queue_pri_overflow(void)
+{
+    uint32_t requests;
+
+    start(ALL_FEATURES, &with_ats, CD_S);
+    fill_priq();
+    start_queue(IOPF_MODE_PRI);
+    put_desc(0, IOPF_OP_FILL, VA_MISSING, 8, 0x5a);
+    qtest_clock_step(qts, 1000);
+    requests = counter(IOPF_CNT_PAGE_REQUESTS);
+    qtest_clock_step(qts, 10 * 1000 * 1000);
+    g_assert_cmpuint(counter(IOPF_CNT_PAGE_REQUESTS) - requests, <=, 11);
+    g_assert_cmpuint(counter(IOPF_CNT_PAGE_REQUESTS), >, 9);
+    g_assert_cmpuint(qtest_readl(qts, PAGE + 40), ==, IOPF_DESC_PENDING);
+    g_assert_cmpuint(counter(IOPF_CNT_DESCRIPTORS), ==, 0);
+
+    smmu_write(PRIQ_CONS, smmu_read(PRIQ_PROD));
+    qtest_clock_step(qts, 10 * 1000 * 1000);
+    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, OVFLG | 9);
+    map(VA_MISSING, PAGE + 0x2000);
+    cmd_pri_resp(1, ppr_word(0, 2) & 0x1ff, 2);
+    g_assert_cmpuint(desc_status(0), ==, IOPF_DESC_OK);
+    g_assert_cmphex(qtest_readq(qts, PAGE + 0x2000), ==, 0x5a);
+    stop();
+}
+
 static void check_pri_refused(uint32_t resp, uint32_t status)
 {
     start(ALL_FEATURES, &with_ats, CD_S);
@@ -1413,6 +1454,162 @@ static void test_migration(void)
     unlink(file);
 }
 
+/*
+ * Nonsense: registers, tables, queues and configuration space, at random. The
+ * machine is to survive that and to answer. IOPF_FUZZ_SECONDS sets how long;
+ * the random seed of the run is printed, and --seed repeats it.
+ */
+
+static uint64_t fuzz_addr(void)
+{
+    static const uint64_t interesting[] = {
+        VA, VA_RO, VA_MISSING, PAGE, STRTAB + SID * 64, CDTAB, CDTAB + 64, TTB,
+        CMDQ, EVENTQ, PRIQ, SMMU, BAR0, 0, UINT64_MAX, 1ULL << 44,
+    };
+    int i = g_test_rand_int_range(0, G_N_ELEMENTS(interesting));
+
+    return interesting[i] + g_test_rand_int_range(-2, 16) * 4;
+}
+
+static uint32_t fuzz_word(void)
+{
+    switch (g_test_rand_int_range(0, 4)) {
+    case 0:
+        return g_test_rand_int();
+    case 1:
+        return 1u << g_test_rand_int_range(0, 32);
+    case 2:
+        return fuzz_addr();
+    default:
+        return g_test_rand_int_range(0, 16);
+    }
+}
+
+static void fuzz_tables(void)
+{
+    static const uint64_t tables[] = {
+        STRTAB + SID * 64, CDTAB, CDTAB + 64, L2CD, TTB, TTB + 0x1000,
+        TTB + 0x2000, CMDQ, PAGE,
+    };
+    uint64_t base = tables[g_test_rand_int_range(0, G_N_ELEMENTS(tables))];
+
+    qtest_writel(qts, base + g_test_rand_int_range(0, 64) * 4, fuzz_word());
+}
+
+static void fuzz_command(void)
+{
+    static const uint8_t opcodes[] = {
+        0x03, 0x04, 0x05, 0x06, 0x11, 0x12, 0x30, 0x40, 0x41, 0x44, 0x45, 0x46,
+    };
+    uint32_t opcode = opcodes[g_test_rand_int_range(0, G_N_ELEMENTS(opcodes))];
+    uint32_t sid = g_test_rand_int_range(0, 4) ? SID : fuzz_word();
+
+    /* an error must not stop the queue for good */
+    smmu_write(CMDQ_CONS, smmu_read(CMDQ_PROD));
+    smmu_write(GERRORN, smmu_read(GERROR));
+    submit(opcode | (fuzz_word() & ~0xffu), sid, fuzz_word(), fuzz_word());
+}
+
+static void fuzz_endpoint(void)
+{
+    uint32_t q = g_test_rand_int_range(0, 4);
+
+    switch (g_test_rand_int_range(0, 4)) {
+    case 0:
+        dev_write(IOPF_QCTL(q) + g_test_rand_int_range(0, 5) * 4, fuzz_word());
+        break;
+    case 1:
+        dev_write(IOPF_USER(q) + g_test_rand_int_range(0, 10) * 4,
+                  fuzz_word());
+        break;
+    case 2:
+        /* COUNT is bounded for the sake of time */
+        dev_write(IOPF_INJ_COUNT, g_test_rand_int_range(0, 64));
+        dev_write(IOPF_INJ_CMD, g_test_rand_int_range(0, 6));
+        break;
+    default:
+        dev_write(IOPF_INJECT + g_test_rand_int_range(1, 16) * 4,
+                  fuzz_word());
+        break;
+    }
+}
+
+/* A queue that works, amid all of this */
+static void fuzz_queue(void)
+{
+    uint32_t q = g_test_rand_int_range(0, 4), i;
+
+    map(VA, PAGE);
+    write_ste(&with_ats);
+    dev_write(IOPF_QCTL(q) + IOPF_Q_MODE, 0);
+    dev_write(IOPF_QCTL(q) + IOPF_Q_PASID, 1 | IOPF_PASID_VALID);
+    dev_write(IOPF_QCTL(q) + IOPF_Q_CONCURRENCY, fuzz_word());
+    dev_write(IOPF_QCTL(q) + IOPF_Q_MODE, g_test_rand_int_range(1, 4));
+    dev_write(IOPF_USER(q) + IOPF_U_RING_LO, (uint32_t)VA);
+    dev_write(IOPF_USER(q) + IOPF_U_RING_HI, 0);
+    dev_write(IOPF_USER(q) + IOPF_U_RING_SIZE, g_test_rand_int_range(0, 16));
+    for (i = 0; i < 4; i++) {
+        qtest_writel(qts, PAGE + 64 * i, g_test_rand_int_range(0, 8));
+        qtest_writeq(qts, PAGE + 64 * i + 8, fuzz_addr());
+        qtest_writeq(qts, PAGE + 64 * i + 16, fuzz_addr());
+        qtest_writeq(qts, PAGE + 64 * i + 24, g_test_rand_int_range(0, 65536));
+    }
+    dev_write(IOPF_USER(q) + IOPF_U_PROD, fuzz_word());
+    qtest_clock_step(qts, g_test_rand_int_range(0, 1000000));
+}
+
+static void fuzz_step(void)
+{
+    switch (g_test_rand_int_range(0, 8)) {
+    case 0:
+        smmu_write(g_test_rand_int_range(0, 0x40) * 4, fuzz_word());
+        break;
+    case 1:
+        smmu_write(CR0, g_test_rand_int_range(0, 8) ? CR0_ALL : fuzz_word());
+        break;
+    case 2:
+        fuzz_tables();
+        break;
+    case 3:
+        fuzz_command();
+        break;
+    case 4:
+        fuzz_queue();
+        break;
+    case 5:
+        qtest_writel(qts, CFG + 0x100 + g_test_rand_int_range(0, 16) * 4,
+                     fuzz_word());
+        break;
+    default:
+        fuzz_endpoint();
+        break;
+    }
+}
+
+static void test_fuzz(void)
+{
+    const char *env = getenv("IOPF_FUZZ_SECONDS");
+    gint64 end = g_get_monotonic_time() +
+                 (env ? atoi(env) : 3) * G_USEC_PER_SEC;
+    unsigned int steps = 0;
+
+    while (g_get_monotonic_time() < end) {
+        if (steps++ % 2000 == 0) {
+            if (qts) {
+                stop();
+            }
+            start(ALL_FEATURES "-global arm-smmuv3.ats-timeout-ms=1 "
+                  "-global arm-smmuv3.cmd-delay-us=10", &with_ats, CD_S);
+        }
+        fuzz_step();
+    }
+    function_level_reset();
+    enable_endpoint();
+    g_assert_cmphex(dev_read(IOPF_ID), ==, IOPF_ID_VALUE);
+    g_test_message("%u steps", steps);
+    stop();
+}
+
 static const struct {
     const char *name;
     void (*fn)(void);
@@ -1468,11 +1665,13 @@ static const struct {
     { "endpoint/ats", test_queue_ats },
     { "endpoint/stalls", test_queue_stalls },
     { "endpoint/pri-group", test_queue_pri_group },
+    { "endpoint/pri-overflow", test_queue_pri_overflow },
     { "endpoint/pri-invalid", test_queue_pri_invalid },
     { "endpoint/pri-failure", test_queue_pri_failure },
     { "endpoint/ring-past-memory", test_ring_past_memory },
     { "endpoint/flr", test_flr },
     { "migration", test_migration },
+    { "fuzz", test_fuzz },
 };
 
 int main(int argc, char **argv)
