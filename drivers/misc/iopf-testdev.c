@@ -45,7 +45,7 @@ MODULE_PARM_DESC(concurrency,
 struct iopf_testdev_queue {
 	struct iopf_testdev *idev;
 	unsigned int index;
-	spinlock_t lock;
+	spinlock_t lock;		/* protects q */
 	struct uacce_queue *q;
 	bool stuck;
 };
@@ -211,9 +211,10 @@ static irqreturn_t iopf_interrupt(int irq, void *data)
 {
 	struct iopf_testdev_queue *iq = data;
 
-	guard(spinlock)(&iq->lock);
+	spin_lock(&iq->lock);
 	if (iq->q)
 		wake_up_interruptible(&iq->q->wait);
+	spin_unlock(&iq->lock);
 
 	return IRQ_HANDLED;
 }

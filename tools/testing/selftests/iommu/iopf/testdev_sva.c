@@ -29,33 +29,39 @@
 #define START_Q		_IO('W', 0)	/* UACCE_CMD_START_Q */
 
 #define RING_LOG2	6
-#define RING_SIZE	(1u << RING_LOG2)
-#define MB		(1UL << 20)
+#define RING_SIZE	64
+#define MB		1048576UL
 
 struct queue {
 	int fd;
-	volatile uint32_t *regs;
+	uint32_t *regs;
 	struct iopf_desc *ring;
 	uint32_t prod;
 };
 
-static volatile uint32_t *bar;
+static uint32_t *bar;
 static size_t page;
 
 static uint32_t reg_read(struct queue *q, uint32_t reg)
 {
-	return q->regs[reg / 4];
+	return __atomic_load_n(&q->regs[reg / 4], __ATOMIC_RELAXED);
 }
 
 static void reg_write(struct queue *q, uint32_t reg, uint32_t val)
 {
-	q->regs[reg / 4] = val;
+	__atomic_store_n(&q->regs[reg / 4], val, __ATOMIC_RELAXED);
+}
+
+/* A register that is not of a queue's own page */
+static uint32_t bar_read(uint32_t reg)
+{
+	return __atomic_load_n(&bar[reg / 4], __ATOMIC_RELAXED);
 }
 
 static uint64_t counter(int n)
 {
-	uint32_t lo = bar[IOPF_COUNTER(n) / 4];
-	uint32_t hi = bar[IOPF_COUNTER(n) / 4 + 1];
+	uint32_t lo = bar_read(IOPF_COUNTER(n));
+	uint32_t hi = bar_read(IOPF_COUNTER(n) + 4);
 
 	return (uint64_t)hi << 32 | lo;
 }
@@ -142,7 +148,7 @@ static int queue_open(struct queue *q)
 
 static void queue_close(struct queue *q)
 {
-	munmap((void *)q->regs, page);
+	munmap(q->regs, page);
 	munmap(q->ring, RING_SIZE * sizeof(*q->ring));
 	close(q->fd);
 }
@@ -171,14 +177,14 @@ static uint32_t wait_desc(struct queue *q, struct iopf_desc *desc)
 {
 	time_t end = time(NULL) + 60;
 
-	while (!*(volatile uint32_t *)&desc->status && time(NULL) < end) {
+	while (!__atomic_load_n(&desc->status, __ATOMIC_ACQUIRE) &&
+	       time(NULL) < end) {
 		if (reg_read(q, IOPF_U_STATUS) & IOPF_STATUS_ERROR)
 			break;
 		usleep(100);
 	}
-	__sync_synchronize();
 
-	return desc->status;
+	return __atomic_load_n(&desc->status, __ATOMIC_ACQUIRE);
 }
 
 static uint32_t run(struct queue *q, uint32_t op, const void *src, void *dst,
@@ -208,7 +214,7 @@ static bool has_mode(uint32_t mode)
 		[IOPF_MODE_PRI] = IOPF_STATE_PRI,
 	};
 
-	return bar[IOPF_STATE / 4] & needs[mode];
+	return bar_read(IOPF_STATE) & needs[mode];
 }
 
 /* Is @status what an access that is refused in @mode ends with? */
@@ -397,9 +403,8 @@ TEST_F(sva, page_dropped_by_madvise_comes_back_zeroed)
 TEST_F(sva, zero_page_is_copied_on_write)
 {
 	unsigned char *dst = fresh(4 * page);
-	volatile unsigned char zero = dst[0] | dst[page];
 
-	EXPECT_EQ(0, zero);
+	EXPECT_EQ(0, dst[0] | dst[page]);
 	ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_COPY, self->src, dst,
 				    2 * page, 0));
 	EXPECT_EQ(0, memcmp(self->src, dst, 2 * page));
@@ -432,7 +437,8 @@ TEST_F(sva, mprotect_takes_permission_back)
 	ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, dst, page,
 				    0x1111111111111111ULL));
 	ASSERT_EQ(0, mprotect(dst, page, PROT_READ));
-	EXPECT_TRUE(refused(variant->mode, run(&self->q, IOPF_OP_FILL, NULL, dst, page, 0)));
+	EXPECT_TRUE(refused(variant->mode, run(&self->q, IOPF_OP_FILL, NULL,
+					       dst, page, 0)));
 	EXPECT_EQ(0x11, dst[0]);
 	ASSERT_EQ(0, mprotect(dst, page, PROT_READ | PROT_WRITE));
 	EXPECT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, dst, page,
@@ -452,8 +458,8 @@ TEST_F(sva, unmapped_address_is_refused)
 	desc = submit(&self->q, IOPF_OP_FILL, NULL, dst, 2 * page, ~0ULL);
 	EXPECT_TRUE(refused(variant->mode, wait_desc(&self->q, desc)));
 	EXPECT_EQ((uintptr_t)dst + page, desc->fault_addr);
-	EXPECT_TRUE(refused(variant->mode, run(&self->q, IOPF_OP_CHECKSUM, NULL, NULL, 64,
-				0)));
+	EXPECT_TRUE(refused(variant->mode, run(&self->q, IOPF_OP_CHECKSUM,
+					       NULL, NULL, 64, 0)));
 	munmap(dst, page);
 }
 
@@ -488,7 +494,7 @@ TEST_F(sva, poll_sees_completion)
 
 	reg_write(&self->q, IOPF_U_IRQ, 1);
 	desc = submit(&self->q, IOPF_OP_COPY, self->src, dst, self->len, 0);
-	while (!desc->status)
+	while (!__atomic_load_n(&desc->status, __ATOMIC_ACQUIRE))
 		ASSERT_EQ(1, poll(&pfd, 1, 30000));
 	EXPECT_EQ(IOPF_DESC_OK, desc->status);
 	munmap(dst, self->len);
@@ -601,7 +607,7 @@ TEST_F_TIMEOUT(sva, volume, 1200)
 	EXPECT_EQ(total / page, waits() - before);
 	EXPECT_EQ(0, counter(IOPF_CNT_RESP_UNEXPECTED));
 	EXPECT_EQ(stale, counter(IOPF_CNT_STALE));
-	EXPECT_EQ(0, bar[IOPF_PRI_IN_FLIGHT / 4]);
+	EXPECT_EQ(0, bar_read(IOPF_PRI_IN_FLIGHT));
 }
 
 FIXTURE(ats)
