@@ -40,6 +40,7 @@ struct queue {
 };
 
 static uint32_t *bar;
+static char bdf[16];
 static size_t page;
 
 static uint32_t reg_read(struct queue *q, uint32_t reg)
@@ -105,6 +106,7 @@ static int map_bar(void)
 		snprintf(path, sizeof(path),
 			 "/sys/bus/pci/devices/%s/resource0", d->d_name);
 		fd = open(path, O_RDWR);
+		snprintf(bdf, sizeof(bdf), "%.15s", d->d_name);
 		closedir(dir);
 		if (fd < 0)
 			return -errno;
@@ -702,6 +704,139 @@ TEST_F(ats, invalidated_by_munmap)
 					self->buf + 8 * page, page, 0));
 	EXPECT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, self->buf,
 				    8 * page, 0));
+}
+
+static int sysfs_write(const char *path, const char *val)
+{
+	int fd = open(path, O_WRONLY), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, val, strlen(val)) < 0)
+		ret = -errno;
+	close(fd);
+
+	return ret;
+}
+
+/* The function goes away or is reset while queues fault. */
+FIXTURE(lifecycle)
+{
+	unsigned char *src;
+	size_t len;
+};
+
+FIXTURE_SETUP(lifecycle)
+{
+	page = sysconf(_SC_PAGESIZE);
+	self->len = MB;
+	if (access("/dev/iopf-testdev-0", F_OK))
+		SKIP(return, "no iopf-testdev");
+	ASSERT_EQ(0, map_bar());
+	if (!has_mode(IOPF_MODE_STALL) && !has_mode(IOPF_MODE_PRI))
+		SKIP(return, "nothing waits for pages");
+	ASSERT_EQ(0, set_mode(0));
+	self->src = fresh(self->len);
+	ASSERT_NE(MAP_FAILED, (void *)self->src);
+	fill(self->src, self->len, 1);
+}
+
+FIXTURE_TEARDOWN(lifecycle)
+{
+	if (self->src)
+		munmap(self->src, self->len);
+}
+
+#define NR_VICTIMS	3
+#define NR_LIVES	20
+
+static int start_victims(unsigned char *src, size_t len, pid_t *pid)
+{
+	int i, fd[2];
+	char c;
+
+	for (i = 0; i < NR_VICTIMS; i++) {
+		if (pipe(fd))
+			return -errno;
+		pid[i] = fork();
+		if (pid[i] < 0)
+			return -errno;
+		if (!pid[i])
+			victim(src, len, fd[1]);
+		close(fd[1]);
+		if (read(fd[0], &c, 1) != 1)
+			return -EIO;
+		close(fd[0]);
+	}
+
+	return 0;
+}
+
+static void stop_victims(pid_t *pid)
+{
+	int i;
+
+	for (i = 0; i < NR_VICTIMS; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+}
+
+static uint32_t one_copy(unsigned char *src, size_t len)
+{
+	unsigned char *dst = fresh(len);
+	uint32_t status;
+	struct queue q;
+
+	if (queue_open(&q))
+		return IOPF_DESC_PENDING;
+	memset(q.ring, 0, RING_SIZE * sizeof(*q.ring));
+	status = run(&q, IOPF_OP_COPY, src, dst, len, 0);
+	if (memcmp(src, dst, len))
+		status = IOPF_DESC_BAD;
+	queue_close(&q);
+	munmap(dst, len);
+
+	return status;
+}
+
+TEST_F_TIMEOUT(lifecycle, reset_under_load, 300)
+{
+	pid_t pid[NR_VICTIMS];
+	char path[64];
+	int i;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", bdf);
+	for (i = 0; i < NR_LIVES; i++) {
+		ASSERT_EQ(0, start_victims(self->src, self->len, pid));
+		usleep(i * 100);
+		ASSERT_EQ(0, sysfs_write(path, "1"));
+		stop_victims(pid);
+		ASSERT_EQ(IOPF_DESC_OK, one_copy(self->src, self->len));
+	}
+}
+
+TEST_F_TIMEOUT(lifecycle, unbind_under_load, 300)
+{
+	const char *drv = "/sys/bus/pci/drivers/iopf-testdev";
+	pid_t pid[NR_VICTIMS];
+	char path[64];
+	int i, tries;
+
+	for (i = 0; i < NR_LIVES; i++) {
+		ASSERT_EQ(0, start_victims(self->src, self->len, pid));
+		usleep(i * 100);
+		snprintf(path, sizeof(path), "%s/unbind", drv);
+		ASSERT_EQ(0, sysfs_write(path, bdf));
+		stop_victims(pid);
+		snprintf(path, sizeof(path), "%s/bind", drv);
+		ASSERT_EQ(0, sysfs_write(path, bdf));
+		for (tries = 0; access("/dev/iopf-testdev-0", F_OK); tries++) {
+			ASSERT_GT(1000, tries);
+			usleep(1000);
+		}
+		ASSERT_EQ(IOPF_DESC_OK, one_copy(self->src, self->len));
+	}
 }
 
 TEST_HARNESS_MAIN
