@@ -378,6 +378,8 @@ static void iopf_pri_answer(IopfQueue *q, PCIPRIResponse code)
             iopf_fail(q, &q->acc[i], IOPF_DESC_FAILURE);
         }
     }
+    /* an answer ends the group, though it may not have been sent completely */
+    q->prg_left = 0;
     q->retries++;
     q->backoff = q->retries > 1;
 }
@@ -533,8 +535,12 @@ static void iopf_pri_send(IopfState *s, IopfQueue *q)
     IopfAccess *acc;
     PCIXlateReq req;
 
-    while (q->acc[q->prg_next].state != ACC_WAIT) {
+    while (q->prg_next < q->n_acc && q->acc[q->prg_next].state != ACC_WAIT) {
         q->prg_next++;
+    }
+    if (q->prg_next == q->n_acc) {
+        q->prg_left = 0;
+        return;
     }
     acc = &q->acc[q->prg_next++];
     req = (PCIXlateReq) {

@@ -1327,6 +1327,21 @@ static void test_queue_pri_overflow(void)
     stop();
 }
 
+/* The first of three requests is refused already, and ends the group. */
+static void test_queue_pri_off(void)
+{
+    start(ALL_FEATURES, &with_ats, CD_S);
+    smmu_write(CR0, CR0_ALL & ~CR0_PRIQEN);
+    start_queue(IOPF_MODE_PRI);
+    put_desc(0, IOPF_OP_FILL, VA_MISSING, 4 * 4096, 0);
+    g_assert_cmpuint(desc_status(0), ==, IOPF_DESC_FAILURE);
+    g_assert_cmpuint(counter(IOPF_CNT_PAGE_REQUESTS), ==, 1);
+    g_assert_cmpuint(counter(IOPF_CNT_RESP_FAILURE), ==, 1);
+    g_assert_cmpuint(counter(IOPF_CNT_RESP_UNEXPECTED), ==, 0);
+    g_assert_cmpuint(dev_read(IOPF_PRI_IN_FLIGHT), ==, 0);
+    stop();
+}
+
 static void check_pri_refused(uint32_t resp, uint32_t status)
 {
     start(ALL_FEATURES, &with_ats, CD_S);
@@ -1666,6 +1681,7 @@ static const struct {
     { "endpoint/stalls", test_queue_stalls },
     { "endpoint/pri-group", test_queue_pri_group },
     { "endpoint/pri-overflow", test_queue_pri_overflow },
+    { "endpoint/pri-off", test_queue_pri_off },
     { "endpoint/pri-invalid", test_queue_pri_invalid },
     { "endpoint/pri-failure", test_queue_pri_failure },
     { "endpoint/ring-past-memory", test_ring_past_memory },
