@@ -40,6 +40,7 @@ struct iopf_fake_record {
 struct iopf_fake {
 	struct platform_device *pdev;
 	const char *name;
+	/* protects what follows */
 	spinlock_t lock;
 	wait_queue_head_t wait;
 	unsigned long responses;

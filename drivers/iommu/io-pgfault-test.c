@@ -39,6 +39,7 @@ struct ctx {
 	struct iopf_queue *queue;
 	struct iommu_domain domain;
 	struct iommu_attach_handle a, b;
+	/* protects what follows */
 	spinlock_t lock;
 	struct list_head groups;
 	unsigned int count;
@@ -85,7 +86,7 @@ static int answer_next(enum iommu_page_response_code code)
 static void answer_all(void)
 {
 	while (answer_next(IOMMU_PAGE_RESP_SUCCESS) != -ENOENT)
-		;
+		continue;
 }
 
 static struct device *dev_of(struct ctx *c)

@@ -33,9 +33,11 @@
  */
 struct testdev {
 	struct iopf_fake *fake;
+	/* protects bond and queued */
 	struct mutex lock;
 	struct iommu_sva *bond;
 	bool queued;
+	/* protects what follows */
 	spinlock_t fifo_lock;
 	DECLARE_KFIFO_PTR(fifo, struct iopf_test_response);
 	unsigned long lost;

@@ -11,9 +11,9 @@
 #include <linux/types.h>
 
 /* &iopf_test_request.flags */
-#define IOPF_TEST_LAST		(1 << 0)
-#define IOPF_TEST_NO_PASID	(1 << 1)
-#define IOPF_TEST_USE_PASID	(1 << 2)
+#define IOPF_TEST_LAST		0x1
+#define IOPF_TEST_NO_PASID	0x2
+#define IOPF_TEST_USE_PASID	0x4
 
 /**
  * struct iopf_test_request - written: the device reports a page request

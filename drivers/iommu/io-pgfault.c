@@ -92,6 +92,7 @@ MODULE_PARM_DESC(timeout_ms,
 		 "Answer a group INVALID after so many ms (0: never)");
 
 LIST_HEAD(iopf_devices);
+/* Protects iopf_devices. */
 DEFINE_MUTEX(iopf_devices_lock);
 
 /**

@@ -95,6 +95,7 @@ struct iopf_queue {
 	struct workqueue_struct *wq;
 	iopf_drain_t drain;
 	void *cookie;
+	/* protects devices */
 	struct mutex lock;
 	struct list_head devices;
 	char name[32];
@@ -151,6 +152,7 @@ struct iommu_fault_param {
 	u64 *spoilt;
 	unsigned int hash_bits;
 
+	/* protects all that follows */
 	spinlock_t lock;
 	bool removed;
 	bool expiring;

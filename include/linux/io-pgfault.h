@@ -7,6 +7,7 @@
 #ifndef _LINUX_IO_PGFAULT_H
 #define _LINUX_IO_PGFAULT_H
 
+#include <linux/bits.h>
 #include <linux/errno.h>
 #include <linux/list.h>
 #include <linux/types.h>
@@ -17,10 +18,10 @@ struct iommu_fault_param;
 struct iopf_queue;
 struct mm_struct;
 
-#define IOMMU_FAULT_PERM_READ	(1 << 0)
-#define IOMMU_FAULT_PERM_WRITE	(1 << 1)
-#define IOMMU_FAULT_PERM_EXEC	(1 << 2)
-#define IOMMU_FAULT_PERM_PRIV	(1 << 3)
+#define IOMMU_FAULT_PERM_READ	BIT(0)
+#define IOMMU_FAULT_PERM_WRITE	BIT(1)
+#define IOMMU_FAULT_PERM_EXEC	BIT(2)
+#define IOMMU_FAULT_PERM_PRIV	BIT(3)
 
 /**
  * enum iommu_fault_type - what a fault record is
@@ -30,9 +31,9 @@ enum iommu_fault_type {
 	IOMMU_FAULT_PAGE_REQ = 1,
 };
 
-#define IOMMU_FAULT_PAGE_REQUEST_PASID_VALID	(1 << 0)
-#define IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE	(1 << 1)
-#define IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID	(1 << 2)
+#define IOMMU_FAULT_PAGE_REQUEST_PASID_VALID	BIT(0)
+#define IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE	BIT(1)
+#define IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID	BIT(2)
 
 /**
  * struct iommu_fault_page_request - one page that a device waits for
@@ -174,11 +175,16 @@ enum iopf_drop_reason {
 
 /**
  * typedef iopf_drain_t - the driver's drain callback
+ * @cookie: what iopf_queue_alloc() was given
+ * @dev: the device that is being flushed
+ * @pasid: the PASID that is being flushed, or IOMMU_PASID_INVALID for all
  *
  * Returns when every request that the hardware had taken from @dev for @pasid
- * (any PASID, where it is IOMMU_PASID_INVALID) before the call has been through
- * iommu_queue_iopf(). Called without a lock of the core, may sleep, may wait
- * for the report path. Returns 0 or an errno, which ends the flush.
+ * before the call has been through iommu_queue_iopf().
+ *
+ * Context: called without a lock of the core; may sleep, and may wait for the
+ * report path.
+ * Return: 0, or an errno, which ends the flush.
  */
 typedef int (*iopf_drain_t)(void *cookie, struct device *dev, u32 pasid);
 
