@@ -19,6 +19,7 @@
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/userfaultfd_k.h>
 
 #include <trace/events/io_pgfault.h>
 
@@ -190,6 +191,90 @@ enum iommu_page_response_code iopf_mm_resolve(struct iopf_group *group)
 	iopf_unlock_vma(&walk);
 	mmput(walk.mm);
 	return code;
+}
+
+/* Whether nothing is mapped at @addr, in a page table that is there. */
+static bool iopf_is_hole(struct mm_struct *mm, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+	pte_t *pte;
+	bool hole;
+
+	if (!pgd_present(pgdp_get(pgd)))
+		return false;
+	p4d = p4d_offset(pgd, addr);
+	if (!p4d_present(p4dp_get(p4d)))
+		return false;
+	pud = pud_offset(p4d, addr);
+	if (!pud_present(pudp_get(pud)) || pud_leaf(pudp_get(pud)))
+		return false;
+	pte = pte_offset_map(pmd_offset(pud, addr), addr);
+	if (!pte)
+		return false;
+	hole = pte_none(ptep_get(pte));
+	pte_unmap(pte);
+	return hole;
+}
+
+/* Whether a page of this VMA can be had for an allocation and nothing else. */
+static bool iopf_is_quick(const struct iopf_walk *walk, unsigned long addr)
+{
+	struct vm_area_struct *vma = walk->vma;
+
+	return vma_is_anonymous(vma) && !userfaultfd_armed(vma) &&
+	       iopf_is_hole(walk->mm, addr);
+}
+
+static bool iopf_try_quick(struct iopf_walk *walk,
+			   const struct iommu_fault_page_request *prm,
+			   enum iommu_page_response_code *code)
+{
+	unsigned long addr = prm->addr;
+
+	if (addr != prm->addr || !iopf_lock_vma(walk, addr))
+		return false;
+	iopf_set_access(walk, prm->perm);
+	if (iopf_access_ok(walk, walk->vma) && !iopf_is_quick(walk, addr))
+		return false;
+	return iopf_try_vma(walk, addr, code);
+}
+
+/**
+ * iopf_mm_try() - make the page of a group present, if that is quick
+ * @group: the group, of one request, with a reference on its @mm
+ * @code: what to answer, where this returns true
+ *
+ * For the thread that reports the fault, which may hold a lock of the driver.
+ * That is safe: the only lock that is waited for is that of a page table, for
+ * the VMA's lock is only tried; only anonymous memory that was never touched is
+ * tried, so there is no I/O; memory is allocated without I/O and without going
+ * into file systems; and the last reference on the mm is dropped elsewhere.
+ *
+ * Context: may sleep for memory.
+ * Return: false if a lane has to see to it.
+ */
+bool iopf_mm_try(struct iopf_group *group, enum iommu_page_response_code *code)
+{
+	const struct iommu_fault_page_request *prm =
+		&group->last_fault.fault.prm;
+	struct iopf_walk walk = { .mm = group->mm };
+	unsigned int noio;
+	bool done;
+
+	if (!mmget_not_zero(walk.mm)) {
+		*code = IOMMU_PAGE_RESP_INVALID;
+		return true;
+	}
+	noio = memalloc_noio_save();
+	done = iopf_try_quick(&walk, prm, code);
+	memalloc_noio_restore(noio);
+	iopf_unlock_vma(&walk);
+	mmput_async(walk.mm);
+	if (done)
+		trace_iopf_resolve(group->fault_param->name, prm, *code);
+	return done;
 }
 
 /**

@@ -12,6 +12,7 @@
 #include <linux/mman.h>
 #include <linux/prandom.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 
 #include "io-pgfault.h"
 #include "io-pgfault-fake.h"
@@ -629,18 +630,44 @@ static void iopf_test_random(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->users);
 }
 
-/* Groups that lanes resolve against an address space. */
+/*
+ * Gives the test's thread an address space, with some memory. Not by
+ * kunit_vm_mmap(), which never drops the reference that kthread_use_mm() takes.
+ */
+static unsigned long use_mm(struct kunit *test, unsigned int pages)
+{
+	struct mm_struct *mm = mm_alloc();
+	unsigned long addr;
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	mm->task_size = TASK_SIZE;
+	arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
+	kthread_use_mm(mm);
+	addr = vm_mmap(NULL, 0, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
+	ctx->domain.mm = mm;
+	ctx->domain.iopf_handler = iopf_mm_handler;
+	return addr;
+}
+
+/* Undoes that; nobody else may use the address space by now. */
+static void unuse_mm(struct kunit *test)
+{
+	struct mm_struct *mm = ctx->domain.mm;
+
+	ctx->domain.iopf_handler = keep_handler;
+	kthread_unuse_mm(mm);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&mm->mm_users));
+	mmput(mm);
+}
+
+/* Groups that are resolved against an address space. */
 static void iopf_test_mm(struct kunit *test)
 {
-	unsigned long addr;
+	unsigned long addr = use_mm(test, 65);
 	unsigned int i;
 
-	addr = kunit_vm_mmap(test, NULL, 0, 64 * PAGE_SIZE,
-			     PROT_READ | PROT_WRITE,
-			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
-	KUNIT_ASSERT_NE(test, 0, addr);
-	ctx->domain.mm = current->mm;
-	ctx->domain.iopf_handler = iopf_mm_handler;
 	for (i = 0; i < 63; i++)
 		KUNIT_EXPECT_EQ(test, 0,
 				send(PASID_A, i, addr + i * PAGE_SIZE,
@@ -654,24 +681,28 @@ static void iopf_test_mm(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, addr + 0x1000000000, LAST));
 	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 65));
 	KUNIT_EXPECT_EQ(test, 2, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
-	/* Nothing is left, and the references on the mm are gone. */
+	/* After a pause this thread tries, and leaves what is mapped to a lane. */
+	msleep(20);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, addr + 64, LAST));
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 66));
+	KUNIT_EXPECT_EQ(test, 64, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	/* What is not, in a page table that is, is answered on the spot. */
+	msleep(20);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, addr + 64 * PAGE_SIZE, LAST));
+	KUNIT_EXPECT_EQ(test, 67, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 65, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	/* Nothing is left, and nobody else uses the mm. */
 	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_A));
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
-	ctx->domain.iopf_handler = keep_handler;
+	unuse_mm(test);
 }
 
 /* Detach and remove while lanes are at it. */
 static void iopf_test_mm_races(struct kunit *test)
 {
-	unsigned long addr, expected = 0;
+	unsigned long addr = use_mm(test, 64), expected = 0;
 	unsigned int i, n;
 
-	addr = kunit_vm_mmap(test, NULL, 0, 64 * PAGE_SIZE,
-			     PROT_READ | PROT_WRITE,
-			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
-	KUNIT_ASSERT_NE(test, 0, addr);
-	ctx->domain.mm = current->mm;
-	ctx->domain.iopf_handler = iopf_mm_handler;
 	for (n = 0; n < 500; n++) {
 		for (i = 0; i < n % 64; i++)
 			KUNIT_EXPECT_EQ(test, 0,
@@ -688,8 +719,10 @@ static void iopf_test_mm_races(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
 		}
 	}
+	/* Withdrawn groups may still be in the hands of lanes. */
+	flush_workqueue(ctx->queue->wq);
 	KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
-	ctx->domain.iopf_handler = keep_handler;
+	unuse_mm(test);
 }
 
 static struct kunit_case iopf_test_cases[] = {

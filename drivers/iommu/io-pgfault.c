@@ -40,8 +40,9 @@
  *   the group's pasid_array, the provider's lock (in iopf_handler())
  * The report path runs in a threaded interrupt or deeper; nothing here is
  * taken from hard interrupts. No lock of the core is held while the driver's
- * page_response() or drain callback runs, so that both may take what the report
- * path holds when it calls us, and may sleep.
+ * page_response() or drain callback runs: both may sleep. page_response() is
+ * also called from within the report path, so it must not take what that holds;
+ * the drain callback may.
  *
  * Flush has two sides; the report path holds the driver's lock, so a flush must
  * not hold what the report path needs:
@@ -698,9 +699,33 @@ static void iopf_start_lane(struct iommu_fault_param *param)
 	queue_work(param->queue->wq, &lane->work);
 }
 
+static void iopf_queue_ready(struct iommu_fault_param *param,
+			     struct iopf_group *group)
+{
+	lockdep_assert_held(&param->lock);
+	group->state = IOPF_QUEUED;
+	group->held = false;
+	list_add_tail(&group->node, &param->ready);
+	iopf_start_lane(param);
+}
+
+/*
+ * A lone fault costs most for waking a worker. Where a device has been quiet,
+ * the reporting thread tries its fault first; a stream of faults goes to lanes,
+ * which run side by side.
+ */
+static bool iopf_may_try_first(const struct iommu_fault_param *param,
+			       const struct iopf_group *group)
+{
+	return param->in_flight == 1 && group->fault_count == 1 &&
+	       group->reported - param->last_reported >= IOPF_QUIET_NS;
+}
+
 /**
- * iopf_group_enqueue() - let a lane resolve the group
+ * iopf_group_enqueue() - have the group resolved
  * @group: the group, with its @mm
+ *
+ * By a lane, or by the reporting thread if the device has been quiet.
  *
  * Context: from within iopf_handler() only.
  */
@@ -709,10 +734,10 @@ void iopf_group_enqueue(struct iopf_group *group)
 	struct iommu_fault_param *param = group->fault_param;
 
 	lockdep_assert_held(&param->lock);
-	group->state = IOPF_QUEUED;
-	group->held = false;
-	list_add_tail(&group->node, &param->ready);
-	iopf_start_lane(param);
+	if (iopf_may_try_first(param, group))
+		param->first = group;
+	else
+		iopf_queue_ready(param, group);
 }
 
 static struct iopf_group *iopf_next_ready(struct iommu_fault_param *param)
@@ -734,32 +759,66 @@ static struct iopf_group *iopf_next_ready(struct iommu_fault_param *param)
 }
 
 /*
- * Resolves and answers a group. Called with the lock held, which it drops;
- * iommu_page_response() and iopf_free_group() in one, with fewer sections.
+ * Answers and frees a group whose mm is done with. Called with the lock held,
+ * which it drops meanwhile; iommu_page_response() and iopf_free_group() in one, with
+ * fewer sections. The caller is a user of @param.
  */
+static void iopf_answer_held(struct iommu_fault_param *param,
+			     struct iopf_group *group,
+			     enum iommu_page_response_code code)
+	__must_hold(&param->lock)
+{
+	u64 latency;
+
+	if (!iopf_claim_response(param, group)) {
+		spin_unlock(&param->lock);
+		latency = iopf_send(param, group, code);
+		spin_lock(&param->lock);
+		iopf_finish(param, group, code, latency);
+	}
+	iopf_release_held(param, group);
+}
+
+/* Resolves and answers a group. Drops the lock meanwhile. */
 static void iopf_run_group(struct iommu_fault_param *param,
 			   struct iopf_group *group)
 	__must_hold(&param->lock)
 {
 	enum iommu_page_response_code code;
-	u64 latency;
-	int ret;
 
 	spin_unlock(&param->lock);
 	code = iopf_mm_resolve(group);
 	mmdrop(group->mm);
 	group->mm = NULL;
 	spin_lock(&param->lock);
+	iopf_answer_held(param, group, code);
+}
 
-	ret = iopf_claim_response(param, group);
-	if (!ret) {
-		spin_unlock(&param->lock);
-		latency = iopf_send(param, group, code);
-		spin_lock(&param->lock);
-		iopf_finish(param, group, code, latency);
+/*
+ * Tries a group in the reporting thread. What cannot be had at once is left to
+ * a lane, unless it has been withdrawn meanwhile.
+ */
+static void iopf_run_first(struct iommu_fault_param *param,
+			   struct iopf_group *group)
+{
+	enum iommu_page_response_code code = IOMMU_PAGE_RESP_INVALID;
+	struct mm_struct *mm = group->mm;
+	bool done = iopf_mm_try(group, &code), last;
+
+	spin_lock(&param->lock);
+	if (done || group->withdrawn) {
+		group->mm = NULL;
+		iopf_answer_held(param, group, code);
+	} else {
+		iopf_queue_ready(param, group);
+		mm = NULL;
 	}
-	/* Never the last user: the lane is one. */
-	iopf_release_held(param, group);
+	last = iopf_put_locked(param);
+	spin_unlock(&param->lock);
+	if (mm)
+		mmdrop(mm);
+	if (last)
+		iopf_free_param(param);
 }
 
 static void iopf_lane_work(struct work_struct *work)
@@ -900,6 +959,7 @@ static int iopf_hand_over(struct iommu_fault_param *param,
 		iopf_recycle(param, group);
 		return -EBUSY;
 	}
+	param->last_reported = group->reported;
 	param->stats.groups++;
 	iopf_arm_timeout(param);
 	return 0;
@@ -932,8 +992,20 @@ static int iopf_add_last(struct iommu_fault_param *param,
 	return iopf_hand_over(param, group);
 }
 
+/* The group that the caller shall try, with a user of @param, or NULL. */
+static struct iopf_group *iopf_take_first(struct iommu_fault_param *param)
+{
+	struct iopf_group *group = param->first;
+
+	lockdep_assert_held(&param->lock);
+	param->first = NULL;
+	param->users += !!group;
+	return group;
+}
+
 static int iopf_add_request(struct iommu_fault_param *param,
-			    const struct iommu_fault *fault)
+			    const struct iommu_fault *fault,
+			    struct iopf_group **first)
 {
 	const struct iommu_fault_page_request *prm = &fault->prm;
 
@@ -956,6 +1028,7 @@ static int iopf_add_request(struct iommu_fault_param *param,
 			param->refusing++;
 			param->users++;
 		}
+		*first = iopf_take_first(param);
 		return ret;
 	}
 	iopf_add_partial(param, fault);
@@ -993,8 +1066,9 @@ static void iopf_refuse(struct iommu_fault_param *param,
  * for which the device's reserve has no room is answered INVALID before this
  * returns. A PASID stop marker is swallowed.
  *
- * Context: process context or a threaded interrupt. Does not sleep unless the
- * driver's page_response() does. Allocates nothing.
+ * Context: process context or a threaded interrupt. May sleep: a fault of a
+ * device that has been quiet is tried at once, though not if that takes I/O.
+ * The driver's page_response() may be called before this returns.
  * Return: 0 if there is nothing left to do for the caller, also if @fault is not
  * a page request. On an error the core will not answer @fault: -ENODEV if the
  * device is on no queue, -EINVAL if nobody handles faults of this PASID.
@@ -1002,6 +1076,7 @@ static void iopf_refuse(struct iommu_fault_param *param,
 int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)
 {
 	struct iommu_fault_param *param;
+	struct iopf_group *first = NULL;
 	int ret = -ENODEV;
 
 	if (fault->type != IOMMU_FAULT_PAGE_REQ)
@@ -1013,12 +1088,14 @@ int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)
 	rcu_read_lock();
 	param = rcu_dereference(dev->iommu->fault_param);
 	if (param)
-		ret = iopf_add_request(param, fault);
+		ret = iopf_add_request(param, fault, &first);
 	rcu_read_unlock();
 	if (ret == -EBUSY) {
 		iopf_refuse(param, fault);
 		ret = 0;
 	}
+	if (first)
+		iopf_run_first(param, first);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(iommu_queue_iopf);

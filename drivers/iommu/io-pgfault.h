@@ -10,6 +10,7 @@
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
+#include <linux/time64.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
@@ -20,6 +21,8 @@
  * memory is free: so many groups may be in between, at most.
  */
 #define IOPF_SLACK		(IOPF_LANES + 8)
+/* A device that was quiet so long may have a fault resolved where it came. */
+#define IOPF_QUIET_NS		(100 * NSEC_PER_USEC)
 /* What a device is granted that did not say. */
 #define IOPF_DEFAULT_GRANT	128
 #define IOPF_MAX_GRANT		65536
@@ -123,6 +126,8 @@ struct iopf_queue {
  * @users: the registration, groups out of the reserve, lanes, flushes
  * @refusing: INVALID responses under way that have no group
  * @seq: of the youngest group
+ * @last_reported: when that came
+ * @first: a group that the reporting thread shall try first, for a moment
  * @pending: groups without response, in order
  * @partials: groups without last request, in order
  * @ready: groups for the lanes, in order
@@ -160,6 +165,8 @@ struct iommu_fault_param {
 	unsigned int users;
 	unsigned int refusing;
 	u64 seq;
+	u64 last_reported;
+	struct iopf_group *first;
 	struct list_head pending;
 	struct list_head partials;
 	struct list_head ready;
@@ -176,6 +183,7 @@ struct iommu_fault_param {
 };
 
 enum iommu_page_response_code iopf_mm_resolve(struct iopf_group *group);
+bool iopf_mm_try(struct iopf_group *group, enum iommu_page_response_code *code);
 void iopf_group_enqueue(struct iopf_group *group);
 
 /* The time limit; 0 for none. */

@@ -17,6 +17,20 @@
 #include "iopf_util.h"
 
 #define PAGES	64
+/* Seconds: debug kernels under emulation are slow. */
+#define LIMIT	600
+
+FIXTURE(races)
+{
+};
+
+FIXTURE_SETUP(races)
+{
+}
+
+FIXTURE_TEARDOWN(races)
+{
+}
 
 static int loops(int otherwise)
 {
@@ -44,7 +58,7 @@ static void victim(void)
 	}
 }
 
-TEST(sigkill)
+TEST_F_TIMEOUT(races, sigkill, LIMIT)
 {
 	int i, n = loops(100), status;
 
@@ -112,17 +126,17 @@ static void churn(struct __test_metadata *_metadata, unsigned int cmd)
 	close(s.fd);
 }
 
-TEST(unbind_under_load)
+TEST_F_TIMEOUT(races, unbind_under_load, LIMIT)
 {
 	churn(_metadata, IOPF_TEST_UNBIND);
 }
 
-TEST(remove_under_load)
+TEST_F_TIMEOUT(races, remove_under_load, LIMIT)
 {
 	churn(_metadata, IOPF_TEST_REMOVE);
 }
 
-TEST(flush_under_load)
+TEST_F_TIMEOUT(races, flush_under_load, LIMIT)
 {
 	churn(_metadata, IOPF_TEST_FLUSH);
 }
@@ -152,7 +166,7 @@ static int worker(int rounds)
 	return close(fd) ? 6 : 0;
 }
 
-TEST(many_processes)
+TEST_F_TIMEOUT(races, many_processes, LIMIT)
 {
 	int i, status;
 
