@@ -185,8 +185,10 @@ static int iopf_fake_add(struct iopf_fake *fake)
 
 	dev_set_drvdata(dev, fake);
 	ret = device_create_managed_software_node(dev, props, NULL);
-	if (!ret)
+	if (!ret) {
+		guard(mutex)(&iommu_probe_device_lock);
 		ret = iommu_fwspec_init(dev, iopf_fake_iommu.fwnode);
+	}
 	if (!ret)
 		ret = platform_device_add(fake->pdev);
 	if (ret)

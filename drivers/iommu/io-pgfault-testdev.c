@@ -19,7 +19,8 @@
 #include "io-pgfault-fake.h"
 #include "io-pgfault-testdev.h"
 
-#define TESTDEV_FIFO	8192
+/* A small allocation: many processes open the device at once. */
+#define TESTDEV_FIFO	512
 
 /**
  * struct testdev - an open file
