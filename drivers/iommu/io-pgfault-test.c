@@ -1,0 +1,758 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * I/O page faults: KUnit tests of the core, on a fake IOMMU that records
+ *
+ * The oracle is what the device sees: which groups were answered, how often,
+ * and how; and what the handler sees: which requests, in which order.
+ */
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/iommu.h>
+#include <linux/kthread.h>
+#include <linux/mman.h>
+#include <linux/prandom.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "io-pgfault.h"
+#include "io-pgfault-fake.h"
+#include "iommu-priv.h"
+
+#define PASID_A		10
+#define PASID_B		11
+#define LAST		IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE
+#define RW		(IOMMU_FAULT_PERM_READ | IOMMU_FAULT_PERM_WRITE)
+
+/**
+ * struct ctx - what a test works with
+ * @fake: the device
+ * @queue: its queue
+ * @domain: of PASID_A and PASID_B
+ * @a: attach handle of PASID_A
+ * @b: attach handle of PASID_B
+ * @lock: protects @groups, @count
+ * @groups: that the handler got and has not answered
+ * @count: of groups that the handler got
+ * @owned: the handler dequeues its groups
+ */
+struct ctx {
+	struct iopf_fake *fake;
+	struct iopf_queue *queue;
+	struct iommu_domain domain;
+	struct iommu_attach_handle a, b;
+	/* protects what follows */
+	spinlock_t lock;
+	struct list_head groups;
+	unsigned int count;
+	bool owned;
+};
+
+/* One test runs at a time. */
+static struct ctx *ctx;
+
+/* A handler that keeps what it gets. */
+static int keep_handler(struct iopf_group *group)
+{
+	if (ctx->owned)
+		iopf_group_dequeue(group);
+	guard(spinlock)(&ctx->lock);
+	list_add_tail(&group->node, &ctx->groups);
+	ctx->count++;
+	return 0;
+}
+
+static struct iopf_group *next_group(void)
+{
+	struct iopf_group *group;
+
+	guard(spinlock)(&ctx->lock);
+	group = list_first_entry_or_null(&ctx->groups, struct iopf_group, node);
+	if (group)
+		list_del(&group->node);
+	return group;
+}
+
+static int answer_next(enum iommu_page_response_code code)
+{
+	struct iopf_group *group = next_group();
+	int ret;
+
+	if (!group)
+		return -ENOENT;
+	ret = iommu_page_response(group, code);
+	iopf_free_group(group);
+	return ret;
+}
+
+static void answer_all(void)
+{
+	while (answer_next(IOMMU_PAGE_RESP_SUCCESS) != -ENOENT)
+		continue;
+}
+
+static struct device *dev_of(struct ctx *c)
+{
+	return iopf_fake_dev(c->fake);
+}
+
+static struct iommu_fault request(u32 pasid, u32 grpid, u64 addr, u32 flags)
+{
+	struct iommu_fault fault = {
+		.type = IOMMU_FAULT_PAGE_REQ,
+		.prm = {
+			.flags = flags | IOMMU_FAULT_PAGE_REQUEST_PASID_VALID,
+			.pasid = pasid,
+			.grpid = grpid,
+			.perm = RW,
+			.addr = addr,
+		},
+	};
+
+	return fault;
+}
+
+static int send(u32 pasid, u32 grpid, u64 addr, u32 flags)
+{
+	struct iommu_fault fault = request(pasid, grpid, addr, flags);
+
+	return iommu_queue_iopf(dev_of(ctx), &fault);
+}
+
+static struct iommu_fault_param *param_of(struct ctx *c)
+{
+	return rcu_dereference_protected(dev_of(c)->iommu->fault_param, true);
+}
+
+static void add_device(struct kunit *test, unsigned int granted)
+{
+	KUNIT_ASSERT_EQ(test, 0,
+			iopf_queue_add_device_granted(ctx->queue, dev_of(ctx),
+						      granted));
+}
+
+/* Removes the device and adds it with another grant. */
+static void regrant(struct kunit *test, unsigned int granted)
+{
+	iopf_queue_remove_device(ctx->queue, dev_of(ctx));
+	add_device(test, granted);
+}
+
+static void attach(struct kunit *test, u32 pasid,
+		   struct iommu_attach_handle *handle)
+{
+	KUNIT_ASSERT_EQ(test, 0,
+			iommu_attach_device_pasid(&ctx->domain, dev_of(ctx),
+						  pasid, handle));
+}
+
+static int iopf_test_init(struct kunit *test)
+{
+	ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ctx);
+	spin_lock_init(&ctx->lock);
+	INIT_LIST_HEAD(&ctx->groups);
+	ctx->fake = iopf_fake_create("iopf-kunit", PLATFORM_DEVID_AUTO);
+	if (IS_ERR(ctx->fake))
+		return PTR_ERR(ctx->fake);
+	ctx->queue = iopf_queue_alloc("kunit", NULL, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->queue);
+	iopf_fake_domain_init(&ctx->domain, keep_handler);
+	add_device(test, 64);
+	attach(test, PASID_A, &ctx->a);
+	attach(test, PASID_B, &ctx->b);
+	return 0;
+}
+
+static void iopf_test_exit(struct kunit *test)
+{
+	if (IS_ERR_OR_NULL(ctx->fake))
+		return;
+	answer_all();
+	iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_A);
+	iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_B);
+	iopf_queue_free(ctx->queue);
+	answer_all();
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->late);
+	KUNIT_EXPECT_EQ(test, 0,
+			ctx->fake->codes[IOMMU_PAGE_RESP_FAILURE]);
+	iopf_fake_destroy(ctx->fake);
+}
+
+/* The response carries what the request did, and there is one. */
+static void iopf_test_single(struct kunit *test)
+{
+	struct iommu_fault fault = request(PASID_A, 7, 0x1000, LAST);
+	struct iommu_fault_page_request *prm = &ctx->fake->records[0].prm;
+
+	fault.prm.private_data[0] = 0x1122334455667788;
+	fault.prm.private_data[1] = 0x99aabbccddeeff00;
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &fault));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_SUCCESS,
+			ctx->fake->records[0].code);
+	KUNIT_EXPECT_MEMEQ(test, prm, &fault.prm, sizeof(*prm));
+	KUNIT_EXPECT_EQ(test, -ENOENT, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+}
+
+static void expect_group(struct kunit *test, u32 pasid, u32 grpid, u64 first,
+			 unsigned int count)
+{
+	struct iopf_group *group = next_group();
+	struct iopf_fault *iopf;
+	unsigned int n = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, group);
+	list_for_each_entry(iopf, &group->faults, list) {
+		KUNIT_EXPECT_EQ(test, pasid, iopf->fault.prm.pasid);
+		KUNIT_EXPECT_EQ(test, grpid, iopf->fault.prm.grpid);
+		KUNIT_EXPECT_EQ(test, first + n, iopf->fault.prm.addr);
+		n++;
+	}
+	KUNIT_EXPECT_EQ(test, count, n);
+	KUNIT_EXPECT_EQ(test, count, group->fault_count);
+	KUNIT_EXPECT_PTR_EQ(test, &group->last_fault,
+			    list_last_entry(&group->faults, struct iopf_fault,
+					    list));
+	KUNIT_EXPECT_EQ(test, 0,
+			iommu_page_response(group, IOMMU_PAGE_RESP_SUCCESS));
+	iopf_free_group(group);
+}
+
+/* F1: groups that come interleaved, two PASIDs with the same group index. */
+static void iopf_test_interleaved(struct kunit *test)
+{
+	unsigned int i;
+
+	for (i = 0; i < 5; i++) {
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, 0x100 + i, 0));
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 3, 0x200 + i, 0));
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 4, 0x300 + i, 0));
+	}
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 3, 0x205, LAST));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 4, 0x305, LAST));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 9, 0x400, LAST));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, 0x105, LAST));
+	expect_group(test, PASID_B, 3, 0x200, 6);
+	expect_group(test, PASID_A, 4, 0x300, 6);
+	expect_group(test, PASID_A, 9, 0x400, 1);
+	expect_group(test, PASID_A, 3, 0x100, 6);
+	KUNIT_EXPECT_EQ(test, 4, ctx->fake->responses);
+}
+
+/* A group index can be used again before the group before it is answered. */
+static void iopf_test_reused_index(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0x10, 0));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0x11, LAST));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0x20, 0));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0x21, LAST));
+	expect_group(test, PASID_A, 1, 0x10, 2);
+	expect_group(test, PASID_A, 1, 0x20, 2);
+}
+
+/* F3: nobody expects a response to these. */
+static void iopf_test_no_response(struct kunit *test)
+{
+	struct iommu_fault fault = request(PASID_A, 1, 0x1000, LAST);
+
+	fault.prm.perm = IOMMU_FAULT_PERM_EXEC;
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &fault));
+	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->stats.markers);
+	fault.type = 0;
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &fault));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, 0x1000, 0));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 0, ctx->count);
+}
+
+/* Without a handler: -EINVAL, and the report wrapper answers Last only. */
+static void iopf_test_no_handler(struct kunit *test)
+{
+	struct iopf_fault evt = { .fault = request(77, 1, 0x1000, 0) };
+
+	KUNIT_EXPECT_EQ(test, 0, iommu_report_device_fault(dev_of(ctx), &evt));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	evt.fault.prm.flags |= LAST;
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_queue_iopf(dev_of(ctx), &evt.fault));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->nr_partial);
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_report_device_fault(dev_of(ctx), &evt));
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
+			ctx->fake->records[0].code);
+	evt.fault.prm.pasid = BIT(20);
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iommu_queue_iopf(dev_of(ctx), &evt.fault));
+}
+
+static void iopf_test_no_queue(struct kunit *test)
+{
+	struct iopf_fault evt = { .fault = request(PASID_A, 1, 0x1000, LAST) };
+
+	iopf_queue_remove_device(ctx->queue, dev_of(ctx));
+	KUNIT_EXPECT_EQ(test, -ENODEV,
+			iommu_queue_iopf(dev_of(ctx), &evt.fault));
+	KUNIT_EXPECT_EQ(test, -ENODEV,
+			iopf_queue_flush_dev(dev_of(ctx), PASID_A));
+	KUNIT_EXPECT_EQ(test, -ENODEV, iopf_device_discard_partial(dev_of(ctx)));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	evt.fault.prm.flags &= ~LAST;
+	KUNIT_EXPECT_EQ(test, -ENODEV,
+			iommu_report_device_fault(dev_of(ctx), &evt));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	/* Any cleanup path may do this once more. */
+	iopf_queue_remove_device(ctx->queue, dev_of(ctx));
+}
+
+static void iopf_test_one_queue(struct kunit *test)
+{
+	struct iopf_queue *other = iopf_queue_alloc("kunit2", NULL, NULL);
+
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			iopf_queue_add_device(other, dev_of(ctx)));
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			iopf_queue_add_device(ctx->queue, dev_of(ctx)));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iopf_queue_add_device(NULL, dev_of(ctx)));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			iopf_queue_add_device_granted(other, dev_of(ctx), 0));
+	iopf_queue_remove_device(ctx->queue, dev_of(ctx));
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_add_device(other, dev_of(ctx)));
+	/* Frees with a device on it: which is removed. */
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, LAST));
+	iopf_queue_free(other);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+}
+
+/* F2: a flood of groups that never end costs no memory and no service. */
+static void iopf_test_flood(struct kunit *test)
+{
+	unsigned int i;
+
+	for (i = 0; i < 20000; i++)
+		KUNIT_ASSERT_EQ(test, 0, send(PASID_A, i, i, 0));
+	KUNIT_EXPECT_LE(test, param_of(ctx)->nr_partial, 64 + IOPF_SLACK);
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 1, 0x5000, LAST));
+	expect_group(test, PASID_B, 1, 0x5000, 1);
+	/* The last request of a group that was dropped is not a group. */
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 19999, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	/* After a flush nothing is left of it. */
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_A));
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->nr_partial);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 19998, 0x77, LAST));
+	expect_group(test, PASID_A, 19998, 0x77, 1);
+}
+
+/* F2: a group too long for the reserve is answered INVALID, as a whole. */
+static void iopf_test_long_group(struct kunit *test)
+{
+	unsigned int i;
+
+	regrant(test, 4);
+	for (i = 0; i < 10; i++)
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, 0));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, LAST));
+	KUNIT_EXPECT_EQ(test, 0, ctx->count);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, 6, param_of(ctx)->stats.dropped);
+	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->stats.refused);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, 0));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, LAST));
+	expect_group(test, PASID_A, 1, 0, 5);
+}
+
+/* F2: as many groups as granted are taken, what is beyond gets INVALID. */
+static void iopf_test_reserve(struct kunit *test)
+{
+	unsigned int i, room = 4 + IOPF_SLACK;
+
+	regrant(test, 4);
+	for (i = 0; i < room; i++)
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
+	KUNIT_EXPECT_EQ(test, room, ctx->count);
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, i, ctx->fake->records[0].prm.grpid);
+	KUNIT_EXPECT_EQ(test, room, param_of(ctx)->in_flight);
+	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
+	KUNIT_EXPECT_EQ(test, room + 1, ctx->count);
+	answer_all();
+	KUNIT_EXPECT_EQ(test, room + 2, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
+}
+
+/* F5: remove answers what is left, whoever has it; the rest is swallowed. */
+static void iopf_test_remove(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, 0));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, 0, LAST));
+	ctx->owned = true;
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 4, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	iopf_queue_remove_device(ctx->queue, dev_of(ctx));
+	ctx->fake->closed = true;
+	KUNIT_EXPECT_EQ(test, 3, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	/* A group from before outlives that the device is added again. */
+	add_device(test, 8);
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, -ENOENT, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 3, ctx->fake->responses);
+	ctx->fake->closed = false;
+}
+
+/* F5: detach withdraws what the core has, and leaves a provider's alone. */
+static void iopf_test_detach(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 2, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, 0, 0));
+	ctx->owned = true;
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 4, 0, LAST));
+	iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_A);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->records[0].prm.grpid);
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
+			ctx->fake->records[0].code);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->nr_partial);
+	KUNIT_EXPECT_EQ(test, -EINVAL, send(PASID_A, 5, 0, LAST));
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 3, ctx->fake->responses);
+	attach(test, PASID_A, &ctx->a);
+}
+
+static int flush_b_thread(void *data)
+{
+	bool *done = data;
+
+	iopf_queue_flush_dev(dev_of(ctx), PASID_B);
+	WRITE_ONCE(*done, true);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+/* F4: flush waits for its PASID, and for that only. */
+static void iopf_test_flush(struct kunit *test)
+{
+	struct task_struct *task;
+	bool done = false;
+
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 1, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_A));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	task = kthread_run(flush_b_thread, &done, "iopf-flush");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	msleep(50);
+	KUNIT_EXPECT_FALSE(test, READ_ONCE(done));
+	/* What comes after the flush began is not waited for. */
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 2, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	msleep(50);
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(done));
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->responses);
+	answer_all();
+	kthread_stop(task);
+	/* A provider's groups are not waited for. */
+	ctx->owned = true;
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 3, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_B));
+}
+
+/* The drain callback may itself report. */
+static int drain(void *cookie, struct device *dev, u32 pasid)
+{
+	struct iommu_fault fault = request(pasid, 99, 0, 0);
+
+	*(int *)cookie += 1;
+	return iommu_queue_iopf(dev, &fault);
+}
+
+static int drain_fails(void *cookie, struct device *dev, u32 pasid)
+{
+	return -ETIMEDOUT;
+}
+
+static void iopf_test_drain(struct kunit *test)
+{
+	int drained = 0;
+
+	ctx->queue->cookie = &drained;
+	ctx->queue->drain = drain;
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_A));
+	KUNIT_EXPECT_EQ(test, 1, drained);
+	/* What it reported was partial, and is gone. */
+	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->stats.requests);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->nr_partial);
+	ctx->queue->drain = drain_fails;
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT,
+			iopf_queue_flush_dev(dev_of(ctx), PASID_A));
+}
+
+/* F8: overflow drops partials of one device; none is left waiting. */
+static void iopf_test_overflow(struct kunit *test)
+{
+	struct iopf_fake *other = iopf_fake_create("iopf-kunit",
+						   PLATFORM_DEVID_AUTO);
+	struct iommu_fault fault = request(PASID_A, 1, 0x10, 0);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(other));
+	KUNIT_ASSERT_EQ(test, 0, iopf_queue_add_device(ctx->queue,
+						       iopf_fake_dev(other)));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0x10, 0));
+	KUNIT_EXPECT_EQ(test, 0,
+			iommu_queue_iopf(iopf_fake_dev(other), &fault));
+	KUNIT_EXPECT_EQ(test, 0,
+			iopf_device_discard_partial(iopf_fake_dev(other)));
+	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->nr_partial);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0x11, LAST));
+	expect_group(test, PASID_A, 1, 0x10, 2);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, 0x10, 0));
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_discard_partial(ctx->queue));
+	KUNIT_EXPECT_EQ(test, -EINVAL, iopf_queue_discard_partial(NULL));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, 0x11, LAST));
+	expect_group(test, PASID_A, 2, 0x11, 1);
+	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->stats.overflows);
+	iopf_queue_remove_device(ctx->queue, iopf_fake_dev(other));
+	iopf_fake_destroy(other);
+}
+
+/* F9: the time limit answers for a handler that does not. */
+static void iopf_test_timeout(struct kunit *test)
+{
+	ctx->owned = true;
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, LAST));
+	msleep(60);
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	WRITE_ONCE(iopf_timeout_ms, 20);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, 0, LAST));
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 2));
+	WRITE_ONCE(iopf_timeout_ms, 0);
+	msleep(20);
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, 2, param_of(ctx)->stats.timeouts);
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake->responses);
+}
+
+static int refuse_handler(struct iopf_group *group)
+{
+	return -ENOMEM;
+}
+
+/* A handler that refuses a group: answered INVALID, memory given back. */
+static void iopf_test_refusal(struct kunit *test)
+{
+	unsigned int i;
+
+	ctx->domain.iopf_handler = refuse_handler;
+	for (i = 0; i < 1000; i++)
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 1000, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
+	ctx->domain.iopf_handler = keep_handler;
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 8, LAST));
+	expect_group(test, PASID_A, 1, 8, 1);
+}
+
+static u32 random_pasid(struct rnd_state *rnd)
+{
+	static const u32 pasids[] = { PASID_A, PASID_B, 12, 0, BIT(20), ~0U };
+
+	return pasids[prandom_u32_state(rnd) % ARRAY_SIZE(pasids)];
+}
+
+/* Whether the device expects a response to what iopf_report() was given. */
+static bool random_request(struct rnd_state *rnd)
+{
+	static const u64 addrs[] = { 0, ~0ULL, 0x1001, BIT_ULL(47) };
+	u32 bits = prandom_u32_state(rnd);
+	struct iopf_fault evt = {
+		.fault = request(random_pasid(rnd), bits & 7,
+				 addrs[(bits >> 8) & 3], 0),
+	};
+	struct iommu_fault_page_request *prm = &evt.fault.prm;
+
+	prm->perm = (bits >> 12) & 0xf;
+	if (bits & BIT(16))
+		prm->flags |= LAST;
+	if (!(bits & (BIT(17) | BIT(18))))
+		prm->flags &= ~IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
+	iommu_report_device_fault(dev_of(ctx), &evt);
+	return prm->flags & LAST &&
+	       (prm->perm & RW ||
+		!(prm->flags & IOMMU_FAULT_PAGE_REQUEST_PASID_VALID));
+}
+
+/* Valid and absurd requests: one response to each that wants one. */
+static void iopf_test_random(struct kunit *test)
+{
+	const unsigned int seed = get_random_u32();
+	unsigned long expected = 0;
+	struct rnd_state rnd;
+	unsigned int i;
+
+	kunit_info(test, "seed %u", seed);
+	prandom_seed_state(&rnd, seed);
+	for (i = 0; i < 200000; i++) {
+		expected += random_request(&rnd);
+		if (!(prandom_u32_state(&rnd) & 1))
+			answer_next(prandom_u32_state(&rnd) & 1);
+		if (!(prandom_u32_state(&rnd) & 1023))
+			answer_all();
+	}
+	answer_all();
+	KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx),
+						      IOMMU_PASID_INVALID));
+	/* All groups are back, and nobody but us uses the device. */
+	KUNIT_EXPECT_EQ(test, 64 + IOPF_SLACK,
+			list_count_nodes(&param_of(ctx)->free_groups));
+	KUNIT_EXPECT_EQ(test, 64,
+			list_count_nodes(&param_of(ctx)->free_faults));
+	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->users);
+}
+
+/*
+ * Gives the test's thread an address space, with some memory. Not by
+ * kunit_vm_mmap(), which never drops the reference that kthread_use_mm() takes.
+ */
+static unsigned long use_mm(struct kunit *test, unsigned int pages)
+{
+	struct mm_struct *mm = mm_alloc();
+	unsigned long addr;
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	mm->task_size = TASK_SIZE;
+	arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
+	kthread_use_mm(mm);
+	addr = vm_mmap(NULL, 0, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
+	ctx->domain.mm = mm;
+	ctx->domain.iopf_handler = iopf_mm_handler;
+	return addr;
+}
+
+/* Undoes that; nobody else may use the address space by now. */
+static void unuse_mm(struct kunit *test)
+{
+	struct mm_struct *mm = ctx->domain.mm;
+
+	ctx->domain.iopf_handler = keep_handler;
+	kthread_unuse_mm(mm);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&mm->mm_users));
+	mmput(mm);
+}
+
+/* Groups that are resolved against an address space. */
+static void iopf_test_mm(struct kunit *test)
+{
+	unsigned long addr = use_mm(test, 65);
+	unsigned int i;
+
+	for (i = 0; i < 63; i++)
+		KUNIT_EXPECT_EQ(test, 0,
+				send(PASID_A, i, addr + i * PAGE_SIZE,
+				     i % 3 ? LAST : 0));
+	for (i = 0; i < 63; i += 3)
+		KUNIT_EXPECT_EQ(test, 0,
+				send(PASID_A, i, addr + 63 * PAGE_SIZE, LAST));
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 63));
+	KUNIT_EXPECT_EQ(test, 63, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, addr + 0x1000000000, LAST));
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 65));
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	/* After a pause this thread tries, and leaves what is mapped to a lane. */
+	msleep(20);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, addr + 64, LAST));
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 66));
+	KUNIT_EXPECT_EQ(test, 64, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	/* What is not, in a page table that is, is answered on the spot. */
+	msleep(20);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, addr + 64 * PAGE_SIZE, LAST));
+	KUNIT_EXPECT_EQ(test, 67, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 65, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	/* Nothing is left, and nobody else uses the mm. */
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_A));
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
+	unuse_mm(test);
+}
+
+/* Detach and remove while lanes are at it. */
+static void iopf_test_mm_races(struct kunit *test)
+{
+	unsigned long addr = use_mm(test, 64), expected = 0;
+	unsigned int i, n;
+
+	for (n = 0; n < 500; n++) {
+		for (i = 0; i < n % 64; i++)
+			KUNIT_EXPECT_EQ(test, 0,
+					send(PASID_A, i, addr + i * PAGE_SIZE,
+					     LAST));
+		expected += i;
+		if (n & 1) {
+			iommu_detach_device_pasid(&ctx->domain, dev_of(ctx),
+						  PASID_A);
+			KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
+			attach(test, PASID_A, &ctx->a);
+		} else {
+			regrant(test, 64);
+			KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
+		}
+	}
+	/* Withdrawn groups may still be in the hands of lanes. */
+	flush_workqueue(ctx->queue->wq);
+	KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
+	unuse_mm(test);
+}
+
+static struct kunit_case iopf_test_cases[] = {
+	KUNIT_CASE(iopf_test_single),
+	KUNIT_CASE(iopf_test_interleaved),
+	KUNIT_CASE(iopf_test_reused_index),
+	KUNIT_CASE(iopf_test_no_response),
+	KUNIT_CASE(iopf_test_no_handler),
+	KUNIT_CASE(iopf_test_no_queue),
+	KUNIT_CASE(iopf_test_one_queue),
+	KUNIT_CASE(iopf_test_flood),
+	KUNIT_CASE(iopf_test_long_group),
+	KUNIT_CASE(iopf_test_reserve),
+	KUNIT_CASE(iopf_test_remove),
+	KUNIT_CASE(iopf_test_detach),
+	KUNIT_CASE(iopf_test_flush),
+	KUNIT_CASE(iopf_test_drain),
+	KUNIT_CASE(iopf_test_overflow),
+	KUNIT_CASE(iopf_test_timeout),
+	KUNIT_CASE(iopf_test_refusal),
+	KUNIT_CASE_SLOW(iopf_test_random),
+	KUNIT_CASE(iopf_test_mm),
+	KUNIT_CASE_SLOW(iopf_test_mm_races),
+	{ }
+};
+
+static struct kunit_suite iopf_test_suite = {
+	.name = "iommu-iopf",
+	.init = iopf_test_init,
+	.exit = iopf_test_exit,
+	.test_cases = iopf_test_cases,
+};
+kunit_test_suite(iopf_test_suite);

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * I/O page faults: each kind of memory resolves, or is answered INVALID
+ *
+ * The oracle is the process's own page table (pagemap) and what it reads.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "../../kselftest_harness.h"
+#include "iopf_util.h"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MFD_HUGETLB
+#define MFD_HUGETLB 4U
+#endif
+
+#define GRANT	64
+
+FIXTURE(iopf)
+{
+	int fd;
+	size_t page;
+};
+
+FIXTURE_SETUP(iopf)
+{
+	self->page = page_size();
+	self->fd = iopf_open();
+	ASSERT_GE(self->fd, 0);
+	ASSERT_GT(ioctl(self->fd, IOPF_TEST_BIND, GRANT), 0);
+}
+
+FIXTURE_TEARDOWN(iopf)
+{
+	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_LATE));
+	EXPECT_EQ(0, close(self->fd));
+}
+
+TEST_F(iopf, anon_write)
+{
+	char *p = map_anon(4 * self->page, PROT_READ | PROT_WRITE);
+
+	ASSERT_NE(NULL, p);
+	EXPECT_FALSE(is_present(p));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_R | PERM_W));
+	EXPECT_TRUE(is_present(p));
+	EXPECT_FALSE(is_present(p + self->page));
+	EXPECT_EQ(0, p[0]);
+}
+
+TEST_F(iopf, anon_read_then_write)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+	uint64_t zero;
+
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_R));
+	EXPECT_TRUE(is_present(p));
+	zero = pfn_of(p);
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
+	/* The zero page was replaced. */
+	EXPECT_NE(zero, pfn_of(p));
+}
+
+TEST_F(iopf, permissions)
+{
+	char *ro = map_anon(self->page, PROT_READ);
+	char *none = map_anon(self->page, PROT_NONE);
+	char *rw = map_anon(self->page, PROT_READ | PROT_WRITE);
+	char *rx = map_anon(self->page, PROT_READ | PROT_EXEC);
+
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, ro, PERM_R));
+	EXPECT_EQ(RESP_INVALID, iopf_fault(self->fd, ro, PERM_W));
+	EXPECT_EQ(RESP_INVALID, iopf_fault(self->fd, none, PERM_R));
+	EXPECT_EQ(RESP_INVALID, iopf_fault(self->fd, rw, PERM_R | PERM_X));
+	EXPECT_FALSE(is_present(rw));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, rx, PERM_R | PERM_X));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, rw, PERM_W | PERM_P));
+}
+
+TEST_F(iopf, absurd_addresses)
+{
+	char *p = map_anon(2 * self->page, PROT_READ | PROT_WRITE);
+
+	EXPECT_EQ(0, munmap(p, self->page));
+	EXPECT_EQ(RESP_INVALID, iopf_fault(self->fd, p, PERM_R));
+	EXPECT_EQ(RESP_INVALID, iopf_fault(self->fd, NULL, PERM_R));
+	EXPECT_EQ(RESP_INVALID, iopf_fault(self->fd, (void *)-1L, PERM_R));
+	EXPECT_EQ(RESP_INVALID,
+		  iopf_fault(self->fd, (void *)(1UL << 47), PERM_R));
+	/* Not aligned is fine. */
+	EXPECT_EQ(RESP_SUCCESS,
+		  iopf_fault(self->fd, p + self->page + 123, PERM_R));
+	EXPECT_TRUE(is_present(p + self->page));
+}
+
+TEST_F(iopf, wrong_pasid)
+{
+	struct iopf_test_request req = {
+		.perm = PERM_R,
+		.flags = IOPF_TEST_LAST | IOPF_TEST_USE_PASID,
+		.pasid = 0xffff,
+	};
+
+	EXPECT_EQ(-1, write(self->fd, &req, sizeof(req)));
+	EXPECT_EQ(EINVAL, errno);
+	req.flags = IOPF_TEST_LAST | IOPF_TEST_NO_PASID;
+	EXPECT_EQ(-1, write(self->fd, &req, sizeof(req)));
+	EXPECT_FALSE(iopf_answered(self->fd, 50));
+}
+
+TEST_F(iopf, group)
+{
+	char *p = map_anon(32 * self->page, PROT_READ | PROT_WRITE);
+	int i;
+
+	for (i = 0; i < 32; i++)
+		ASSERT_EQ(0, iopf_report(self->fd, p + i * self->page, PERM_W,
+					 5, i == 31 ? IOPF_TEST_LAST : 0));
+	EXPECT_EQ(RESP_SUCCESS, iopf_next(self->fd, 10000));
+	for (i = 0; i < 32; i++)
+		EXPECT_TRUE(is_present(p + i * self->page));
+	EXPECT_FALSE(iopf_answered(self->fd, 50));
+}
+
+TEST_F(iopf, group_over_vmas)
+{
+	char *p = map_anon(8 * self->page, PROT_READ | PROT_WRITE);
+	int i;
+
+	/* Three VMAs; the middle one refuses writes. */
+	EXPECT_EQ(0, mprotect(p + 3 * self->page, self->page, PROT_READ));
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(0, iopf_report(self->fd, p + i * self->page, PERM_R,
+					 5, i == 7 ? IOPF_TEST_LAST : 0));
+	EXPECT_EQ(RESP_SUCCESS, iopf_next(self->fd, 10000));
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(0, iopf_report(self->fd, p + i * self->page, PERM_W,
+					 6, i == 7 ? IOPF_TEST_LAST : 0));
+	EXPECT_EQ(RESP_INVALID, iopf_next(self->fd, 10000));
+	EXPECT_FALSE(iopf_answered(self->fd, 50));
+}
+
+TEST_F(iopf, file_and_its_end)
+{
+	int fd = memfd_create("iopf", 0);
+	char *shared, *private;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, ftruncate(fd, self->page));
+	ASSERT_EQ(3, pwrite(fd, "abc", 3, 0));
+	shared = mmap(NULL, 2 * self->page, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      fd, 0);
+	private = mmap(NULL, 2 * self->page, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE, fd, 0);
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, shared, PERM_W));
+	EXPECT_TRUE(is_present(shared));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, private, PERM_R));
+	EXPECT_EQ(pfn_of(shared), pfn_of(private));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, private, PERM_W));
+	EXPECT_NE(pfn_of(shared), pfn_of(private));
+	EXPECT_EQ(0, memcmp(private, "abc", 3));
+	EXPECT_EQ(RESP_INVALID,
+		  iopf_fault(self->fd, shared + self->page, PERM_R));
+	EXPECT_EQ(RESP_INVALID,
+		  iopf_fault(self->fd, private + self->page, PERM_W));
+	close(fd);
+}
+
+TEST_F(iopf, hugetlb)
+{
+	int fd = memfd_create("iopf-huge", MFD_HUGETLB);
+	size_t len = 2 << 20;
+	char *p;
+
+	if (fd < 0 || ftruncate(fd, len))
+		SKIP(return, "no hugetlb pages");
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		SKIP(return, "no hugetlb pages");
+	EXPECT_EQ(RESP_SUCCESS,
+		  iopf_fault(self->fd, p + 5 * self->page, PERM_W));
+	EXPECT_TRUE(is_present(p));
+	EXPECT_TRUE(is_present(p + len - 1));
+	munmap(p, len);
+	close(fd);
+}
+
+TEST_F(iopf, transparent_huge)
+{
+	size_t len = 2 << 20;
+	char *p = map_anon(2 * len, PROT_READ | PROT_WRITE);
+
+	p = (char *)(((uintptr_t)p + len - 1) & ~(len - 1));
+	if (madvise(p, len, MADV_HUGEPAGE))
+		SKIP(return, "no transparent huge pages");
+	EXPECT_EQ(RESP_SUCCESS,
+		  iopf_fault(self->fd, p + 7 * self->page, PERM_W));
+	EXPECT_TRUE(is_present(p));
+	EXPECT_TRUE(is_present(p + len - 1));
+}
+
+TEST_F(iopf, swap)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+
+	strcpy(p, "swapped");
+	if (madvise(p, self->page, MADV_PAGEOUT) || is_present(p))
+		SKIP(return, "no swap");
+	/* Bit 62: the page is swapped. */
+	EXPECT_TRUE(pagemap(p) >> 62 & 1);
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
+	EXPECT_TRUE(is_present(p));
+	EXPECT_STREQ("swapped", p);
+}
+
+TEST_F(iopf, copy_on_write)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+	int to_child[2];
+	uint64_t before;
+	pid_t pid;
+	char c;
+
+	strcpy(p, "original");
+	ASSERT_EQ(0, pipe(to_child));
+	before = pfn_of(p);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		if (read(to_child[0], &c, 1) != 1)
+			_exit(2);
+		_exit(strcmp(p, "original") || pfn_of(p) != before);
+	}
+	/* The device reads the shared page, and writes to a copy. */
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_R));
+	EXPECT_EQ(before, pfn_of(p));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
+	EXPECT_NE(before, pfn_of(p));
+	EXPECT_STREQ("original", p);
+	EXPECT_EQ(1, write(to_child[1], "x", 1));
+	int status;
+
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	close(to_child[0]);
+	close(to_child[1]);
+}
+
+TEST_F(iopf, growing_stack)
+{
+	size_t len = 512 * self->page;
+	char *base = map_anon(len, PROT_NONE), *p = base + len - 2 * self->page;
+
+	ASSERT_EQ(0, munmap(base, len));
+	p = mmap(p, self->page, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED, -1, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	p[0] = 1;
+	EXPECT_EQ(RESP_SUCCESS,
+		  iopf_fault(self->fd, p - self->page, PERM_W));
+	EXPECT_TRUE(is_present(p - self->page));
+	/* Above it nothing grows. */
+	EXPECT_EQ(RESP_INVALID,
+		  iopf_fault(self->fd, p + self->page, PERM_W));
+	/* Next to another mapping it may not grow: the guard gap. */
+	ASSERT_EQ(base + 128 * self->page,
+		  mmap(base + 128 * self->page, self->page,
+		       PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	EXPECT_EQ(RESP_INVALID,
+		  iopf_fault(self->fd, base + 130 * self->page, PERM_W));
+}
+
+struct monitor {
+	int uffd;
+	void *page;
+	size_t size;
+	unsigned int events;
+};
+
+static int uffd_open(struct monitor *m, char *p, size_t len, uint64_t mode)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)p, .len = len },
+		.mode = mode,
+	};
+
+	m->size = page_size();
+	m->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (m->uffd < 0 || ioctl(m->uffd, UFFDIO_API, &api))
+		return -1;
+	return ioctl(m->uffd, UFFDIO_REGISTER, &reg);
+}
+
+/* Answers one missing page or write-protect event. */
+static void *uffd_serve(void *data)
+{
+	struct monitor *m = data;
+	struct uffd_msg msg;
+	uint64_t start;
+
+	if (read(m->uffd, &msg, sizeof(msg)) != sizeof(msg))
+		return NULL;
+	m->events++;
+	start = msg.arg.pagefault.address & ~(m->size - 1);
+	if (msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
+		struct uffdio_writeprotect wp = {
+			.range = { .start = start, .len = m->size },
+		};
+
+		ioctl(m->uffd, UFFDIO_WRITEPROTECT, &wp);
+	} else {
+		struct uffdio_copy copy = {
+			.dst = start,
+			.src = (uintptr_t)m->page,
+			.len = m->size,
+		};
+
+		ioctl(m->uffd, UFFDIO_COPY, &copy);
+	}
+	return NULL;
+}
+
+TEST_F(iopf, uffd_missing)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+	char *src = map_anon(self->page, PROT_READ | PROT_WRITE);
+	struct monitor m = { .page = src };
+	pthread_t thread;
+
+	strcpy(src, "from the monitor");
+	if (uffd_open(&m, p, self->page, UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no userfaultfd");
+	ASSERT_EQ(0, pthread_create(&thread, NULL, uffd_serve, &m));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(1, m.events);
+	EXPECT_TRUE(is_present(p));
+	EXPECT_STREQ("from the monitor", p);
+	close(m.uffd);
+}
+
+TEST_F(iopf, uffd_write_protect)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+	struct monitor m = { };
+	struct uffdio_writeprotect wp = {
+		.range = { .start = (uintptr_t)p, .len = self->page },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	pthread_t thread;
+
+	strcpy(p, "protected");
+	if (uffd_open(&m, p, self->page, UFFDIO_REGISTER_MODE_WP) ||
+	    ioctl(m.uffd, UFFDIO_WRITEPROTECT, &wp))
+		SKIP(return, "no write-protect userfaultfd");
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_R));
+	EXPECT_EQ(0, m.events);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, uffd_serve, &m));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(1, m.events);
+	close(m.uffd);
+}
+
+/* A monitor that never answers must hold up nobody else. */
+TEST_F(iopf, uffd_silent)
+{
+	char *p = map_anon(4 * self->page, PROT_READ | PROT_WRITE);
+	char *q = map_anon(self->page, PROT_READ | PROT_WRITE);
+	struct monitor m = { };
+	int i;
+
+	if (uffd_open(&m, p, 4 * self->page, UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no userfaultfd");
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, iopf_report(self->fd, p + i * self->page, PERM_W,
+					 10 + i, IOPF_TEST_LAST));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, q, PERM_W));
+	EXPECT_FALSE(iopf_answered(self->fd, 50));
+	/* Unbinding does not wait for the monitor, and answers. */
+	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_UNBIND));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(RESP_INVALID, iopf_next(self->fd, 0));
+	close(m.uffd);
+	usleep(100000);
+	EXPECT_EQ(RESP_NONE, iopf_next(self->fd, 0));
+	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_LATE));
+}
+
+/* The process is gone, its device not yet. */
+TEST_F(iopf, exited_process)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+	int to_parent[2], fd = iopf_open(), status;
+	struct iopf_test_request req = {
+		.addr = (uintptr_t)p,
+		.perm = PERM_W,
+		.flags = IOPF_TEST_LAST,
+	};
+	pid_t pid;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, pipe(to_parent));
+	pid = fork();
+	if (!pid)
+		_exit(ioctl(fd, IOPF_TEST_BIND, GRANT) <= 0 ||
+		      iopf_fault(fd, p, PERM_W) != RESP_SUCCESS);
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(sizeof(req), write(fd, &req, sizeof(req)));
+	EXPECT_EQ(RESP_INVALID, iopf_next(fd, 10000));
+	EXPECT_FALSE(is_present(p));
+	close(fd);
+}
+
+/* Unfinished groups without end: other pages still resolve. */
+TEST_F(iopf, flood)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+	int i;
+
+	for (i = 0; i < 50000; i++)
+		ASSERT_EQ(0, iopf_report(self->fd, p, PERM_W, i, 0));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
+	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
+}
+
+TEST_F(iopf, removed)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+
+	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_REMOVE));
+	EXPECT_EQ(-1, iopf_report(self->fd, p, PERM_W, 1, IOPF_TEST_LAST));
+	EXPECT_EQ(ENODEV, errno);
+	EXPECT_EQ(-1, ioctl(self->fd, IOPF_TEST_FLUSH));
+	EXPECT_EQ(RESP_NONE, iopf_next(self->fd, 50));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the tests of I/O page faults share
+ */
+#ifndef _IOPF_UTIL_H
+#define _IOPF_UTIL_H
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "io-pgfault-testdev.h"
+
+#define PERM_R		1
+#define PERM_W		2
+#define PERM_X		4
+#define PERM_P		8
+
+#define RESP_SUCCESS	0
+#define RESP_INVALID	1
+/* No response came in time, or the report failed. */
+#define RESP_NONE	-1
+
+static inline int iopf_open(void)
+{
+	return open("/dev/iopf-test", O_RDWR | O_CLOEXEC);
+}
+
+static inline int iopf_report(int fd, void *addr, unsigned int perm,
+			      unsigned int grpid, unsigned int flags)
+{
+	struct iopf_test_request req = {
+		.addr = (uintptr_t)addr,
+		.grpid = grpid,
+		.perm = perm,
+		.flags = flags,
+	};
+
+	return write(fd, &req, sizeof(req)) == sizeof(req) ? 0 : -1;
+}
+
+static inline bool iopf_answered(int fd, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, timeout_ms) == 1;
+}
+
+/* The code of the next response, or RESP_NONE. */
+static inline int iopf_next(int fd, int timeout_ms)
+{
+	struct iopf_test_response resp;
+
+	if (!iopf_answered(fd, timeout_ms))
+		return RESP_NONE;
+	if (read(fd, &resp, sizeof(resp)) != sizeof(resp))
+		return RESP_NONE;
+	return resp.code;
+}
+
+/* Reports a group of one page, and waits for the response. */
+static inline int iopf_fault(int fd, void *addr, unsigned int perm)
+{
+	if (iopf_report(fd, addr, perm, 1, IOPF_TEST_LAST))
+		return RESP_NONE;
+	return iopf_next(fd, 10000);
+}
+
+static inline size_t page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
+static inline char *map_anon(size_t len, int prot)
+{
+	void *p = mmap(NULL, len, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* The pagemap entry of a page of this process, or 0. */
+static inline uint64_t pagemap(const void *addr)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry),
+		  (uintptr_t)addr / page_size() * sizeof(entry)) < 0)
+		entry = 0;
+	close(fd);
+	return entry;
+}
+
+static inline bool is_present(const void *addr)
+{
+	return pagemap(addr) >> 63;
+}
+
+static inline uint64_t pfn_of(const void *addr)
+{
+	return pagemap(addr) & ((1ULL << 55) - 1);
+}
+
+#endif /* _IOPF_UTIL_H */
