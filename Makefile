@@ -50,7 +50,7 @@ compare: kernel-ours kernel-base ## the same tests on the unpatched base, side b
 	$(lock) $(vm)/compare.py
 
 ifneq ($(wildcard scripts/bench),)
-bench: ## figures, base and ours
+bench: ## figures of doorbells and faults, base and ours: build/bench
 	$(lock) scripts/bench
 endif
 

@@ -2,71 +2,137 @@
 /*
  * I/O page faults: what they cost
  *
- * Built into a kernel, ours or the base's (IOPF_BENCH_BASE), and run once at
- * boot, with one CPU under QEMU's -icount shift=0: a nanosecond is an
- * instruction. Prints lines "iopf-bench: <what> <figure>".
+ * A line written to debugfs' iopf-bench is work: devices behind the fake IOMMU
+ * share the writer's address space, and the writer reports their faults, as an
+ * interrupt thread does. What is then read from the same open file is the cost.
+ * Devices and memory are gone when the write returns.
+ *
+ *	groups DEVICES GROUPS PAGES	groups queued at once, of so many pages
+ *	single COUNT			one after the other, the system idle
+ *	flush GROUPS			of an idle device, behind groups of another
+ *	flood REQUESTS			that are never finished, then a good group
+ *
+ * Costs are in nanoseconds of sched_clock(), from report to response. With one
+ * CPU under QEMU's -icount shift=0 a nanosecond is an instruction. The file is
+ * built into the unpatched base too: it uses what both cores have.
  */
-#include <linux/completion.h>
+#include <linux/debugfs.h>
+#include <linux/fs.h>
 #include <linux/init.h>
+#include <linux/io-pgfault.h>
 #include <linux/iommu.h>
-#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/platform_device.h>
 #include <linux/sched/clock.h>
-#include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/sort.h>
+#include <linux/uaccess.h>
 
 #include "io-pgfault-fake.h"
 
-#define GRANT	65536
-#define SINGLES	201
+#define BENCH_DEVICES	256
+#define BENCH_SAMPLES	1001
+/* What a device is granted that shall not flood. */
+#define BENCH_GRANT	128
 
-#ifdef IOPF_BENCH_BASE
-#define bench_queue_alloc(name)		iopf_queue_alloc(name)
-#define bench_add(queue, dev, grant)	iopf_queue_add_device(queue, dev)
-#define bench_flush(dev, pasid)		iopf_queue_flush_dev(dev)
-#else
-#define bench_queue_alloc(name)		iopf_queue_alloc(name, NULL, NULL)
-#define bench_add(queue, dev, grant)	\
-	iopf_queue_add_device_granted(queue, dev, grant)
-#define bench_flush(dev, pasid)		iopf_queue_flush_dev(dev, pasid)
-#endif
-
-static struct iopf_queue *queue;
-/* When the last response came. */
-static u64 last_response;
+/**
+ * struct bench - an open file
+ * @text: result of the last write
+ * @queue: of all devices
+ * @devices: the devices
+ * @bonds: of @devices with the writer's address space
+ * @nr_devices: how many there are
+ * @pasid: of the writer
+ * @last_response: when the last response came
+ * @samples: of what is not averaged
+ */
+struct bench {
+	char text[256];
+	struct iopf_queue *queue;
+	struct iopf_fake *devices[BENCH_DEVICES];
+	struct iommu_sva *bonds[BENCH_DEVICES];
+	unsigned int nr_devices;
+	u32 pasid;
+	u64 last_response;
+	u64 samples[BENCH_SAMPLES];
+};
 
 static void bench_respond(struct iopf_fake *fake, struct iopf_fake_record *rec)
 {
-	last_response = sched_clock();
+	struct bench *bench = fake->priv;
+
+	WRITE_ONCE(bench->last_response, sched_clock());
 }
 
-static struct iopf_fake *bench_device(u32 *pasid, unsigned int grant)
+static int bench_bind(struct bench *bench, struct iopf_fake *fake,
+		      unsigned int granted)
 {
-	struct iopf_fake *fake = iopf_fake_create("iopf-bench",
-						  PLATFORM_DEVID_AUTO);
+	struct device *dev = iopf_fake_dev(fake);
 	struct iommu_sva *bond;
+	int ret;
 
-	BUG_ON(IS_ERR(fake));
+	fake->priv = bench;
 	fake->respond = bench_respond;
-	BUG_ON(bench_add(queue, iopf_fake_dev(fake), grant));
-	bond = iommu_sva_bind_device(iopf_fake_dev(fake), current->mm);
-	BUG_ON(IS_ERR(bond));
-	*pasid = iommu_sva_get_pasid(bond);
-	return fake;
+	ret = iopf_queue_add_device_granted(bench->queue, dev, granted);
+	if (ret)
+		return ret;
+	bond = iommu_sva_bind_device(dev, current->mm);
+	if (IS_ERR(bond)) {
+		iopf_queue_remove_device(bench->queue, dev);
+		return PTR_ERR(bond);
+	}
+	bench->bonds[bench->nr_devices] = bond;
+	bench->pasid = iommu_sva_get_pasid(bond);
+	return 0;
 }
 
-static void report(struct iopf_fake *fake, u32 pasid, u32 grpid,
-		   unsigned long addr, bool last)
+/* Takes a device in; undone by bench_remove_devices(). */
+static int bench_adopt(struct bench *bench, struct iopf_fake *fake,
+		       unsigned int granted)
+{
+	int ret;
+
+	if (IS_ERR(fake))
+		return PTR_ERR(fake);
+	ret = bench_bind(bench, fake, granted);
+	if (ret)
+		iopf_fake_destroy(fake);
+	else
+		bench->devices[bench->nr_devices++] = fake;
+	return ret;
+}
+
+static struct iopf_fake *bench_create(void)
+{
+	return iopf_fake_create("iopf-bench", PLATFORM_DEVID_AUTO);
+}
+
+static int bench_add_device(struct bench *bench, unsigned int granted)
+{
+	return bench_adopt(bench, bench_create(), granted);
+}
+
+static void bench_remove_devices(struct bench *bench)
+{
+	while (bench->nr_devices) {
+		struct iopf_fake *fake = bench->devices[--bench->nr_devices];
+
+		iommu_sva_unbind_device(bench->bonds[bench->nr_devices]);
+		iopf_queue_remove_device(bench->queue, iopf_fake_dev(fake));
+		iopf_fake_destroy(fake);
+	}
+}
+
+static void bench_report(struct bench *bench, struct iopf_fake *fake,
+			 u32 grpid, unsigned long addr, bool last)
 {
 	struct iopf_fault evt = {
 		.fault = {
 			.type = IOMMU_FAULT_PAGE_REQ,
 			.prm = {
 				.flags = IOMMU_FAULT_PAGE_REQUEST_PASID_VALID,
-				.pasid = pasid,
+				.pasid = bench->pasid,
 				.grpid = grpid,
 				.perm = IOMMU_FAULT_PERM_READ |
 					IOMMU_FAULT_PERM_WRITE,
@@ -80,154 +146,237 @@ static void report(struct iopf_fake *fake, u32 pasid, u32 grpid,
 	iommu_report_device_fault(iopf_fake_dev(fake), &evt);
 }
 
-static unsigned long map(unsigned int pages)
+static unsigned long bench_map(unsigned long pages)
 {
-	unsigned long addr = vm_mmap(NULL, 0, (pages ?: 1) * PAGE_SIZE,
-				     PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS, 0);
-
-	BUG_ON(IS_ERR_VALUE(addr));
-	return addr;
+	return vm_mmap(NULL, 0, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
 }
 
-/* @groups groups of @size pages, queued at once: instructions a page. */
-static void bench_groups(struct iopf_fake *fake, u32 pasid,
-			 unsigned int groups, unsigned int size)
+/* Waits for all responses; 0, or -EIO if not all are a success. */
+static int bench_wait(struct iopf_fake *fake, unsigned long groups)
 {
-	unsigned long addr = map(groups * size);
-	unsigned int g, p;
-	u64 start;
-
-	iopf_fake_reset(fake);
-	start = sched_clock();
-	for (g = 0; g < groups; g++)
-		for (p = 0; p < size; p++)
-			report(fake, pasid, g, addr + (g * size + p) * PAGE_SIZE,
-			       p == size - 1);
 	wait_event(fake->wait, READ_ONCE(fake->responses) >= groups);
-	pr_info("iopf-bench: groups=%u pages=%u success=%lu %llu\n", groups,
-		size, fake->codes[IOMMU_PAGE_RESP_SUCCESS],
-		(last_response - start) / (groups * size));
-	vm_munmap(addr, groups * size * PAGE_SIZE);
+	return fake->codes[IOMMU_PAGE_RESP_SUCCESS] == groups ? 0 : -EIO;
 }
 
-static int compare(const void *a, const void *b)
+/* Reports groups of @size pages, in turns for all devices; then waits. */
+static int bench_run_groups(struct bench *bench, unsigned long addr,
+			    unsigned int groups, unsigned int size)
+{
+	unsigned int each = groups / bench->nr_devices, g, p, d;
+	int ret = 0;
+
+	for (g = 0; g < each; g++)
+		for (d = 0; d < bench->nr_devices; d++)
+			for (p = 0; p < size; p++, addr += PAGE_SIZE)
+				bench_report(bench, bench->devices[d], g, addr,
+					     p == size - 1);
+	for (d = 0; d < bench->nr_devices; d++)
+		ret = bench_wait(bench->devices[d], each) ?: ret;
+	return ret;
+}
+
+static int bench_groups(struct bench *bench, unsigned int devices,
+			unsigned int groups, unsigned int size)
+{
+	unsigned long pages = (unsigned long)groups * size, addr;
+	unsigned int d;
+	u64 start;
+	int ret;
+
+	for (d = 0; d < devices; d++) {
+		ret = bench_add_device(bench, max(pages / devices, 2UL));
+		if (ret)
+			return ret;
+	}
+	addr = bench_map(pages);
+	if (IS_ERR_VALUE(addr))
+		return addr;
+	start = sched_clock();
+	ret = bench_run_groups(bench, addr, groups, size);
+	snprintf(bench->text, sizeof(bench->text), "page=%llu\n",
+		 div_u64(bench->last_response - start, pages));
+	vm_munmap(addr, pages * PAGE_SIZE);
+	return ret;
+}
+
+static int bench_compare(const void *a, const void *b)
 {
 	u64 x = *(const u64 *)a, y = *(const u64 *)b;
 
 	return x < y ? -1 : x > y;
 }
 
-static void bench_single(struct iopf_fake *fake, u32 pasid)
+static int bench_singles(struct bench *bench, unsigned long addr,
+			 unsigned int count)
 {
-	static u64 sample[SINGLES];
-	unsigned long addr = map(SINGLES);
+	struct iopf_fake *fake = bench->devices[0];
 	unsigned int i;
 	u64 start;
 
-	for (i = 0; i < SINGLES; i++) {
+	for (i = 0; i < count; i++, addr += PAGE_SIZE) {
 		/* Let everything else settle. */
 		schedule_timeout_uninterruptible(2);
 		iopf_fake_reset(fake);
 		start = sched_clock();
-		report(fake, pasid, i, addr + i * PAGE_SIZE, true);
-		wait_event(fake->wait, READ_ONCE(fake->responses));
-		sample[i] = last_response - start;
+		bench_report(bench, fake, i, addr, true);
+		if (bench_wait(fake, 1))
+			return -EIO;
+		bench->samples[i] = bench->last_response - start;
 	}
-	sort(sample, SINGLES, sizeof(*sample), compare, NULL);
-	pr_info("iopf-bench: single p50 %llu\n", sample[SINGLES / 2]);
-	vm_munmap(addr, SINGLES * PAGE_SIZE);
-}
-
-static void bench_flush_idle(struct iopf_fake *busy, struct iopf_fake *idle,
-			     u32 pasid, unsigned int groups)
-{
-	unsigned long addr = map(groups);
-	unsigned int g;
-	u64 start;
-
-	iopf_fake_reset(busy);
-	for (g = 0; g < groups; g++)
-		report(busy, pasid, g, addr + g * PAGE_SIZE, true);
-	start = sched_clock();
-	bench_flush(iopf_fake_dev(idle), pasid);
-	pr_info("iopf-bench: flush groups=%u %llu\n", groups,
-		sched_clock() - start);
-	wait_event(busy->wait, READ_ONCE(busy->responses) >= groups);
-	vm_munmap(addr, (groups ?: 1) * PAGE_SIZE);
-}
-
-static void bench_flood(unsigned int requests)
-{
-	u32 pasid;
-	struct iopf_fake *fake;
-	unsigned long before, after, addr = map(1);
-	unsigned int i;
-	u64 start;
-
-	before = global_zone_page_state(NR_FREE_PAGES);
-	fake = bench_device(&pasid, 128);
-	for (i = 0; i < requests; i++)
-		report(fake, pasid, i, addr, false);
-	after = global_zone_page_state(NR_FREE_PAGES);
-	pr_info("iopf-bench: flood requests=%u KiB %ld\n", requests,
-		((long)before - (long)after) * (long)(PAGE_SIZE / 1024));
-	start = sched_clock();
-	report(fake, pasid, requests, addr, true);
-	wait_event(fake->wait, READ_ONCE(fake->responses));
-	pr_info("iopf-bench: flood good-group success=%lu %llu\n",
-		fake->codes[IOMMU_PAGE_RESP_SUCCESS], last_response - start);
-}
-
-static void bench_all(void)
-{
-	static const unsigned int flushes[] = { 0, 256, 4096, 16384 };
-	struct iopf_fake *fake, *idle;
-	u32 pasid;
-	int i;
-
-	queue = bench_queue_alloc("bench");
-	BUG_ON(!queue);
-	fake = bench_device(&pasid, GRANT);
-	idle = bench_device(&pasid, 128);
-	bench_groups(fake, pasid, 4096, 1);
-	bench_groups(fake, pasid, 4096, 1);
-	bench_groups(fake, pasid, 512, 8);
-	bench_groups(fake, pasid, 128, 32);
-	bench_groups(fake, pasid, 1, 1);
-	bench_groups(fake, pasid, 64, 1);
-	bench_groups(fake, pasid, 16384, 1);
-	bench_single(fake, pasid);
-	for (i = 0; i < ARRAY_SIZE(flushes); i++)
-		bench_flush_idle(fake, idle, pasid, flushes[i]);
-	bench_flood(200000);
-}
-
-static int bench_thread(void *unused)
-{
-	struct mm_struct *mm = mm_alloc();
-
-	BUG_ON(!mm);
-	arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
-	kthread_use_mm(mm);
-	bench_all();
-	pr_info("iopf-bench: done\n");
-	complete(unused);
-	/* Its devices stay bound: so does the thread stay. */
-	for (;;)
-		schedule_timeout_uninterruptible(MAX_SCHEDULE_TIMEOUT);
 	return 0;
 }
+
+static int bench_single(struct bench *bench, unsigned int count)
+{
+	u64 *samples = bench->samples;
+	unsigned long addr;
+	int ret;
+
+	ret = bench_add_device(bench, BENCH_GRANT);
+	if (ret)
+		return ret;
+	addr = bench_map(count);
+	if (IS_ERR_VALUE(addr))
+		return addr;
+	ret = bench_singles(bench, addr, count);
+	sort(samples, count, sizeof(*samples), bench_compare, NULL);
+	snprintf(bench->text, sizeof(bench->text), "p50=%llu p99=%llu max=%llu\n",
+		 samples[count / 2], samples[count * 99 / 100],
+		 samples[count - 1]);
+	vm_munmap(addr, count * PAGE_SIZE);
+	return ret;
+}
+
+static int bench_flush(struct bench *bench, unsigned int groups)
+{
+	unsigned long pages = max(groups, 1U), addr;
+	struct iopf_fake *busy, *idle;
+	unsigned int g;
+	u64 start, end;
+	int ret;
+
+	ret = bench_add_device(bench, pages) ?:
+	      bench_add_device(bench, BENCH_GRANT);
+	if (ret)
+		return ret;
+	addr = bench_map(pages);
+	if (IS_ERR_VALUE(addr))
+		return addr;
+	busy = bench->devices[0];
+	idle = bench->devices[1];
+	for (g = 0; g < groups; g++)
+		bench_report(bench, busy, g, addr + g * PAGE_SIZE, true);
+	start = sched_clock();
+	ret = iopf_queue_flush_dev(iopf_fake_dev(idle), bench->pasid);
+	end = sched_clock();
+	ret = bench_wait(busy, groups) ?: ret;
+	snprintf(bench->text, sizeof(bench->text), "flush=%llu\n", end - start);
+	vm_munmap(addr, pages * PAGE_SIZE);
+	return ret;
+}
+
+static int bench_flood(struct bench *bench, unsigned int requests)
+{
+	struct iopf_fake *fake = bench_create();
+	unsigned long before, after, addr;
+	unsigned int i;
+	u64 start;
+	int ret;
+
+	/* The device's reserve counts as well. */
+	before = global_zone_page_state(NR_FREE_PAGES);
+	ret = bench_adopt(bench, fake, BENCH_GRANT);
+	if (ret)
+		return ret;
+	addr = bench_map(1);
+	if (IS_ERR_VALUE(addr))
+		return addr;
+	for (i = 0; i < requests; i++)
+		bench_report(bench, fake, i, addr, false);
+	after = global_zone_page_state(NR_FREE_PAGES);
+	start = sched_clock();
+	bench_report(bench, fake, requests, addr, true);
+	ret = bench_wait(fake, 1);
+	snprintf(bench->text, sizeof(bench->text), "KiB=%ld group=%llu\n",
+		 ((long)before - (long)after) * (long)(PAGE_SIZE / SZ_1K),
+		 bench->last_response - start);
+	vm_munmap(addr, PAGE_SIZE);
+	return ret;
+}
+
+static int bench_run(struct bench *bench, const char *line)
+{
+	unsigned int devices, groups, size, count;
+
+	if (sscanf(line, "groups %u %u %u", &devices, &groups, &size) == 3 &&
+	    devices && devices <= BENCH_DEVICES && groups && size &&
+	    !(groups % devices))
+		return bench_groups(bench, devices, groups, size);
+	if (sscanf(line, "single %u", &count) == 1 && count &&
+	    count <= BENCH_SAMPLES)
+		return bench_single(bench, count);
+	if (sscanf(line, "flush %u", &groups) == 1)
+		return bench_flush(bench, groups);
+	if (sscanf(line, "flood %u", &count) == 1)
+		return bench_flood(bench, count);
+	return -EINVAL;
+}
+
+static ssize_t bench_write(struct file *file, const char __user *buf,
+			   size_t len, loff_t *ppos)
+{
+	struct bench *bench = file->private_data;
+	char line[64];
+	int ret;
+
+	if (len >= sizeof(line))
+		return -EINVAL;
+	if (copy_from_user(line, buf, len))
+		return -EFAULT;
+	line[len] = '\0';
+	bench->queue = iopf_queue_alloc("bench", NULL, NULL);
+	if (!bench->queue)
+		return -ENOMEM;
+	ret = bench_run(bench, line);
+	bench_remove_devices(bench);
+	iopf_queue_free(bench->queue);
+	return ret ?: len;
+}
+
+static ssize_t bench_read(struct file *file, char __user *buf, size_t len,
+			  loff_t *ppos)
+{
+	struct bench *bench = file->private_data;
+	loff_t start = 0;
+
+	return simple_read_from_buffer(buf, len, &start, bench->text,
+				       strlen(bench->text));
+}
+
+static int bench_open(struct inode *inode, struct file *file)
+{
+	file->private_data = kvzalloc(sizeof(struct bench), GFP_KERNEL);
+	return file->private_data ? nonseekable_open(inode, file) : -ENOMEM;
+}
+
+static int bench_release(struct inode *inode, struct file *file)
+{
+	kvfree(file->private_data);
+	return 0;
+}
+
+static const struct file_operations bench_fops = {
+	.owner = THIS_MODULE,
+	.open = bench_open,
+	.release = bench_release,
+	.read = bench_read,
+	.write = bench_write,
+};
 
 static int __init bench_init(void)
 {
-	DECLARE_COMPLETION_ONSTACK(done);
-	struct task_struct *task;
-
-	task = kthread_run(bench_thread, &done, "iopf-bench");
-	if (IS_ERR(task))
-		return PTR_ERR(task);
-	wait_for_completion(&done);
+	debugfs_create_file("iopf-bench", 0600, NULL, NULL, &bench_fops);
 	return 0;
 }
-late_initcall_sync(bench_init);
+late_initcall(bench_init);
