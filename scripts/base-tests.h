@@ -16,6 +16,10 @@
 	iopf_queue_add_device(queue, dev)
 #define iopf_queue_flush_dev(dev, pasid)	iopf_queue_flush_dev(dev)
 
+/* Not there. */
+#define iopf_device_discard_partial
+#define iopf_timeout_ms
+
 static inline int iommu_queue_iopf(struct device *dev,
 				   const struct iommu_fault *fault)
 {
