@@ -9,7 +9,8 @@ export BUILD := $(CURDIR)/build
 lock = @scripts/locked $@
 
 .NOTPARALLEL:
-.PHONY: help deps tree kernel kernel-ours kernel-base qemu run test compare \
+.PHONY: help deps tree kernel kernel-ours kernel-base kernel-bench \
+	kernel-base-bench qemu run test compare \
 	bench check series series-check clean distclean
 
 help: ## list the targets (this text)
@@ -29,6 +30,10 @@ kernel: ## build/kernel: an arm64 kernel of it [DEBUG=1] [BASE_KERNEL=1] [PAGES=
 
 variant = $(if $(BASE_KERNEL),base,$(if $(DEBUG),debug,$(or $(PAGES),ours)))
 
+kernel-bench kernel-base-bench: kernel-ours kernel-base
+	@scripts/base-tests
+	@scripts/kernel $(@:kernel-%=%)
+
 kernel-ours kernel-base:
 	@scripts/deps run
 	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
@@ -46,7 +51,7 @@ test: ## everything that is tested; the last line counts it
 	@scripts/deps run
 	@scripts/test
 
-compare: kernel-ours kernel-base ## the same tests on the unpatched base, side by side
+compare: kernel-bench kernel-base-bench ## the same tests on the unpatched base, side by side
 	$(lock) $(vm)/compare.py
 
 ifneq ($(wildcard scripts/bench),)

@@ -35,6 +35,7 @@ struct device {
 
 struct snapshot {
 	unsigned int count;
+	unsigned int left_out;
 	unsigned int buckets;
 	struct device devices[MAX_DEVICES];
 	struct timespec when;
@@ -115,7 +116,12 @@ static void read_devices(struct snapshot *s)
 	FILE *f = open_file("devices", line);
 
 	s->count = 0;
-	while (s->count < MAX_DEVICES && fgets(line, sizeof(line), f)) {
+	s->left_out = 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (s->count == MAX_DEVICES) {
+			s->left_out++;
+			continue;
+		}
 		memset(&s->devices[s->count], 0, sizeof(s->devices[0]));
 		if (parse_device(&s->devices[s->count], line))
 			s->count++;
@@ -179,12 +185,25 @@ static void print_latency(unsigned long long us)
 		printf(" %7s", "-");
 }
 
+/* A device that was removed and added again counts from zero. */
+static bool is_same(const struct device *now, const struct device *old)
+{
+	unsigned int i;
+
+	for (i = REQUESTS; old && i < COLUMNS; i++)
+		if (now->value[i] < old->value[i])
+			return false;
+	return old;
+}
+
 static void print_row(const struct device *now, const struct device *old,
 		      unsigned int buckets, double seconds)
 {
 	unsigned long long diff[COLUMNS], latency[MAX_BUCKETS];
 	unsigned int i;
 
+	if (!is_same(now, old))
+		old = NULL;
 	for (i = 0; i < COLUMNS; i++)
 		diff[i] = now->value[i] - (old ? old->value[i] : 0);
 	for (i = 0; i < buckets; i++)
@@ -212,6 +231,8 @@ static void print_table(struct snapshot *now, struct snapshot *old)
 			  now->buckets, seconds);
 	if (!now->count)
 		printf("(no device is on an I/O page fault queue)\n");
+	if (now->left_out)
+		printf("(%u more devices are not shown)\n", now->left_out);
 	fflush(stdout);
 }
 

@@ -12,7 +12,8 @@ import os
 import sys
 import time
 
-from harness import guest, layout, paths, suite, table, tap, verdict
+from harness import (compare_iopf, guest, layout, paths, suite, table, tap,
+                     verdict)
 
 PROMISES = {
     "D1": "one write-only mapping per doorbell page",
@@ -24,6 +25,7 @@ PROMISES = {
     "D7": "doorbells are released with their last user",
     "D8": "tracepoints and tables in debugfs",
     "D9": "tested: KUnit, real devices",
+    **compare_iopf.PROMISES,
 }
 KERNELS = ("base", "ours")
 HEADER = ["promise", "", "base", "ours", "what fails on the base"]
@@ -41,9 +43,10 @@ def state_of(result):
 
 
 def promise_of(result):
-    if result.program == "kunit_results":
+    if result.program == "kunit_results" and \
+       not result.name.startswith(compare_iopf.SUITE):
         return "D9"
-    return result.promise
+    return compare_iopf.promise_of(result)
 
 
 def collect(reports):
@@ -131,14 +134,26 @@ def summary(rows):
     return lines
 
 
-def run_all(kernels, jobs):
+def doorbell_boots(kernels):
+    """[(kernel, title, function, its arguments)]"""
+    return [(kernel, f"{layout.TITLES[machine]}, {boot}", suite.run_boot,
+             (kernel, machine, boot))
+            for boot in suite.BOOTS for machine in layout.MACHINES
+            if machine in suite.machines_of(boot) for kernel in kernels]
+
+
+def fault_boots(kernels):
+    return [(kernel, boot, compare_iopf.run_boot, (kernel, boot))
+            for boot in compare_iopf.boots() for kernel in kernels]
+
+
+def run_all(boots, jobs):
     base = guest.base_archive()
     reports = []
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        started = {pool.submit(suite.run_boot, kernel, machine, boot, base):
-                   f"{kernel} kernel, {layout.TITLES[machine]}, {boot}"
-                   for boot in suite.BOOTS for machine in layout.MACHINES
-                   for kernel in kernels}
+        started = {pool.submit(function, *arguments, base):
+                   f"{kernel} kernel, {title}"
+                   for kernel, title, function, arguments in boots}
         for job in concurrent.futures.as_completed(started):
             report = job.result()
             reports.append(report)
@@ -169,11 +184,15 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", choices=("doorbells", "faults"))
     args = parser.parse_args()
-    for kernel in KERNELS:
-        paths.image(kernel)
     start = time.monotonic()
-    reports = run_all(KERNELS, args.jobs)
+    boots = []
+    if args.only != "faults":
+        boots += doorbell_boots(KERNELS)
+    if args.only != "doorbells":
+        boots += fault_boots(KERNELS)
+    reports = run_all(boots, args.jobs)
     tests = collect(reports)
     split_absent_suites(tests)
     rows = details(tests)

@@ -42,10 +42,10 @@ def programs():
     open(log, "wb").close()
     include = headers(log)
     found = {}
-    for name in ("vm", "msi", "iopf"):
+    for name in ("vm", "msi", "iopf", "."):
         source = os.path.join(paths.LINUX,
                               "tools/testing/selftests/iommu", name)
-        out = paths.work("bin", name)
+        out = paths.work("bin", "iommufd" if name == "." else name)
         os.makedirs(out, exist_ok=True)
         call(["make", "-s", "-C", source, f"OUTPUT={out}", "ARCH=arm64",
               f"CROSS_COMPILE={CROSS}", "USERLDFLAGS=-static",
@@ -53,7 +53,17 @@ def programs():
         for entry in os.scandir(out):
             if os.access(entry.path, os.X_OK) and entry.is_file():
                 found[entry.name] = entry.path
+    found["iopf-top"] = iopf_top(log)
     return found
+
+
+def iopf_top(log):
+    """The tool, which a test compares with debugfs; its path."""
+    path = paths.work("bin", "tools", "iopf-top")
+    call(["make", "-s", "-C", os.path.join(paths.LINUX, "tools/iommu"),
+          f"OUTPUT={os.path.dirname(path)}/", f"CROSS_COMPILE={CROSS}",
+          "LDFLAGS=-static"], log)
+    return path
 
 
 def gen_init_cpio():

@@ -25,6 +25,10 @@ TESTS = {
     "msi_race": (1, 60),
     "msi_identity": (8, 60),
     "msi_width": (2, 60),
+    "iommufd": (0, 120),
+    "iommufd_fail_nth": (0, 120),
+    "iopf_iommufd": (6, 60),
+    "iopf_watch": (5, 60),
 }
 # Devices of which "devices" tells the host where their interrupts go.
 PROVED = 5
@@ -34,9 +38,11 @@ SUITES = {"iommu-dma-msi": "drivers/iommu/dma-iommu-msi-test.c"}
 class Boot:
     """Programs that run in one boot, on what devices, how it is booted."""
 
-    def __init__(self, programs, roles, append="", kunit=False):
+    def __init__(self, programs, roles, append="", kunit=False,
+                 machines=tuple(layout.MACHINES)):
         self.programs, self.roles = programs, roles
         self.append, self.kunit = append, kunit
+        self.machines = machines
 
 
 # The debug kernel is slow: what both machines do alike runs on one.
@@ -52,7 +58,18 @@ BOOTS = {
     "identity": Boot(["msi_identity"], layout.WORKERS,
                      "iommu.passthrough=1"),
     "forcedac": Boot(["msi_width"], ["msi32", "msi64"], "iommu.forcedac=1"),
+    # iommufd's own tests, with huge pages of 2 MiB for some.
+    "iommufd": Boot(["iommufd", "iommufd_fail_nth", "iopf_iommufd"], [],
+                    "hugepages=80", machines=("its",)),
+    "watch": Boot(["iopf_watch"], [], machines=("its",)),
 }
+# The base has neither the test device nor the tables.
+FAULT_BOOTS = ("watch",)
+
+
+def machines_of(name):
+    """Where a boot runs on the base too; none if it needs our core."""
+    return () if name in FAULT_BOOTS else BOOTS[name].machines
 
 
 def kunit_cases():
@@ -104,6 +121,7 @@ def boots(kernel, machines):
     """[(machine, boot's name)] for a kernel."""
     return [(machine, name) for name in BOOTS for machine in machines
             if programs(kernel, machine, name) and
+            machine in BOOTS[name].machines and
             (kernel != "debug" or ONCE.get(name, machine) == machine)]
 
 

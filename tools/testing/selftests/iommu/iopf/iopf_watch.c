@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * I/O page faults: what is seen of them
+ *
+ * A process knows what it reported and how it was answered. The tables in
+ * debugfs, the tracepoints and iopf-top must say the same.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include "../../kselftest_harness.h"
+#include "iopf_util.h"
+
+#define DEBUG		"/sys/kernel/debug"
+#define DEVICES		DEBUG "/iopf/devices"
+#define LATENCY		DEBUG "/iopf/latency"
+#define TRACING		"/sys/kernel/tracing"
+#define EVENTS		TRACING "/events/io_pgfault"
+#define TOP		"/bin/iopf-top"
+#define GOOD		50
+#define BAD		7
+#define BUCKETS		64
+
+FIXTURE(watch)
+{
+	int fd;
+	char *pages;
+};
+
+FIXTURE_SETUP(watch)
+{
+	self->fd = iopf_open();
+	ASSERT_GE(self->fd, 0);
+	ASSERT_GT(ioctl(self->fd, IOPF_TEST_BIND, 64), 0);
+	self->pages = map_anon(GOOD * page_size(), PROT_READ | PROT_WRITE);
+	ASSERT_NE(NULL, self->pages);
+}
+
+FIXTURE_TEARDOWN(watch)
+{
+	close(self->fd);
+}
+
+/* GOOD faults that succeed, BAD ones that do not; false if otherwise. */
+static bool fault_all(int fd, char *pages)
+{
+	bool right = true;
+	int i;
+
+	for (i = 0; i < GOOD; i++)
+		right &= iopf_fault(fd, pages + i * page_size(), PERM_W) ==
+			 RESP_SUCCESS;
+	for (i = 0; i < BAD; i++)
+		right &= iopf_fault(fd, (void *)page_size(), PERM_W) ==
+			 RESP_INVALID;
+	return right;
+}
+
+/* The test device's row of a table, its header before; false without. */
+static bool read_row(const char *path, char *header, char *row, size_t size)
+{
+	FILE *file = fopen(path, "r");
+	bool found = false;
+
+	if (!file)
+		return false;
+	if (fgets(header, size, file))
+		while (!found && fgets(row, size, file))
+			found = !strncmp(row, "iopf-test.", 10);
+	fclose(file);
+	return found;
+}
+
+/* A column of iopf/devices, or -1. */
+static long column(const char *wanted)
+{
+	char header[1024], row[1024], *name, *value, *h, *r;
+
+	if (!read_row(DEVICES, header, row, sizeof(row)))
+		return -1;
+	name = strtok_r(header, " \n", &h);
+	value = strtok_r(row, " \n", &r);
+	while (name && value) {
+		if (!strcmp(name, wanted))
+			return atol(value);
+		name = strtok_r(NULL, " \n", &h);
+		value = strtok_r(NULL, " \n", &r);
+	}
+	return -1;
+}
+
+/* The histogram's buckets; how many there are. */
+static int read_latency(long *bucket)
+{
+	char header[1024], row[1024], *word, *rest;
+	int n = 0;
+
+	if (!read_row(LATENCY, header, row, sizeof(row)))
+		return 0;
+	strtok_r(row, " \n", &rest);
+	while (n < BUCKETS && (word = strtok_r(NULL, " \n", &rest)))
+		bucket[n++] = atol(word);
+	return n;
+}
+
+TEST_F(watch, f10_table_of_devices)
+{
+	if (access(DEVICES, R_OK))
+		SKIP(return, "no interface: " DEVICES);
+	EXPECT_EQ(64, column("granted"));
+	ASSERT_TRUE(fault_all(self->fd, self->pages));
+	EXPECT_EQ(GOOD + BAD, column("requests"));
+	EXPECT_EQ(GOOD + BAD, column("groups"));
+	EXPECT_EQ(GOOD, column("success"));
+	EXPECT_EQ(BAD, column("invalid"));
+	EXPECT_EQ(0, column("failure"));
+	EXPECT_EQ(0, column("in_flight"));
+	EXPECT_EQ(0, iopf_report(self->fd, self->pages, PERM_W, 9, 0));
+	EXPECT_EQ(1, column("partial"));
+	ASSERT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
+	EXPECT_EQ(0, column("partial"));
+	EXPECT_EQ(1, column("dropped"));
+}
+
+TEST_F(watch, f10_latency)
+{
+	long bucket[BUCKETS], sum = 0;
+	int i, n;
+
+	if (access(LATENCY, R_OK))
+		SKIP(return, "no interface: " LATENCY);
+	ASSERT_TRUE(fault_all(self->fd, self->pages));
+	n = read_latency(bucket);
+	EXPECT_GT(n, 10);
+	for (i = 0; i < n; i++)
+		sum += bucket[i];
+	EXPECT_EQ(GOOD + BAD, sum);
+}
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	bool done;
+
+	if (fd < 0)
+		return false;
+	done = write(fd, text, strlen(text)) >= 0;
+	close(fd);
+	return done;
+}
+
+/* How often the trace has lines with both words. */
+static int count_lines(const char *event, const char *what)
+{
+	FILE *file = fopen(TRACING "/trace", "r");
+	char line[1024];
+	int count = 0;
+
+	while (file && fgets(line, sizeof(line), file))
+		count += strstr(line, event) && strstr(line, what);
+	if (file)
+		fclose(file);
+	return count;
+}
+
+TEST_F(watch, f10_tracepoints)
+{
+	bool right;
+
+	if (access(EVENTS "/enable", W_OK))
+		SKIP(return, "no interface: " EVENTS);
+	write_file(TRACING "/trace", "");
+	ASSERT_TRUE(write_file(EVENTS "/enable", "1"));
+	right = fault_all(self->fd, self->pages);
+	iopf_report(self->fd, self->pages, PERM_W, 9, 0);
+	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
+	ASSERT_TRUE(write_file(EVENTS "/enable", "0"));
+	ASSERT_TRUE(right);
+	EXPECT_EQ(GOOD + BAD, count_lines("iopf_report:", "last=1"));
+	EXPECT_EQ(1, count_lines("iopf_report:", "last=0"));
+	EXPECT_EQ(GOOD + BAD, count_lines("iopf_group:", "count=1"));
+	EXPECT_EQ(GOOD, count_lines("iopf_resolve:", "code=success"));
+	EXPECT_EQ(BAD, count_lines("iopf_resolve:", "code=invalid"));
+	EXPECT_EQ(GOOD, count_lines("iopf_respond:", "code=success"));
+	EXPECT_EQ(BAD, count_lines("iopf_respond:", "code=invalid"));
+	EXPECT_EQ(GOOD + BAD, count_lines("iopf_respond:", "latency_ns="));
+	EXPECT_EQ(1, count_lines("iopf_drop:", "why=flush"));
+	EXPECT_EQ(1, count_lines("iopf_flush:", "groups=0"));
+}
+
+/* Starts iopf-top; what it prints, errors too, can be read from the file. */
+static FILE *start_top(const char *arguments, pid_t *pid)
+{
+	char words[128], *argv[8] = { TOP }, *word, *rest;
+	int ends[2], argc = 1;
+
+	snprintf(words, sizeof(words), "%s", arguments);
+	for (word = strtok_r(words, " ", &rest); word && argc < 7;
+	     word = strtok_r(NULL, " ", &rest))
+		argv[argc++] = word;
+	if (pipe(ends))
+		return NULL;
+	*pid = fork();
+	if (!*pid) {
+		dup2(ends[1], STDOUT_FILENO);
+		dup2(ends[1], STDERR_FILENO);
+		close(ends[0]);
+		close(ends[1]);
+		execv(TOP, argv);
+		_exit(127);
+	}
+	close(ends[1]);
+	return fdopen(ends[0], "r");
+}
+
+/* How iopf-top ended. */
+static int end_top(FILE *out, pid_t pid)
+{
+	int status = -1;
+
+	fclose(out);
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+struct top {
+	char device[64], queue[64];
+	double faults, groups;
+	long success, invalid, dropped, in_flight, p50, p99;
+};
+
+static bool parse_top(FILE *out, struct top *top)
+{
+	char line[512];
+
+	while (fgets(line, sizeof(line), out))
+		if (!strncmp(line, "iopf-test.", 10))
+			return sscanf(line, "%63s %63s %lf %lf %ld %ld %ld %ld %ld %ld",
+				      top->device, top->queue, &top->faults,
+				      &top->groups, &top->success,
+				      &top->invalid, &top->dropped,
+				      &top->in_flight, &top->p50,
+				      &top->p99) == 10;
+	return false;
+}
+
+/* The end of the bucket that so many percent of the faults are below. */
+static long percentile(const long *bucket, int n, int percent)
+{
+	long seen = 0;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		seen += bucket[i];
+		if (seen * 100 >= (GOOD + BAD) * percent)
+			break;
+	}
+	return 2L << i;
+}
+
+TEST_F(watch, f10_iopf_top_agrees_with_debugfs)
+{
+	long bucket[BUCKETS];
+	struct top top;
+	pid_t pid;
+	FILE *out;
+	int n;
+
+	if (access(DEVICES, R_OK))
+		SKIP(return, "no interface: " DEVICES);
+	out = start_top("--once --interval 4", &pid);
+	ASSERT_NE(NULL, out);
+	/* Its first look is before the faults, its second one after them. */
+	sleep(1);
+	ASSERT_TRUE(fault_all(self->fd, self->pages));
+	ASSERT_TRUE(parse_top(out, &top));
+	EXPECT_EQ(0, end_top(out, pid));
+	EXPECT_EQ(column("success"), top.success);
+	EXPECT_EQ(column("invalid"), top.invalid);
+	EXPECT_EQ(column("in_flight"), top.in_flight);
+	EXPECT_EQ(GOOD, top.success);
+	EXPECT_EQ(BAD, top.invalid);
+	/* Per second: the interval is 4 s, or a little more. */
+	EXPECT_LE(top.faults, (GOOD + BAD) / 4 + 1);
+	EXPECT_GE(top.faults, (GOOD + BAD) / 8);
+	n = read_latency(bucket);
+	EXPECT_EQ(percentile(bucket, n, 50), top.p50);
+	EXPECT_EQ(percentile(bucket, n, 99), top.p99);
+}
+
+/* Runs iopf-top: its status, and what it printed. */
+static int run_top(const char *arguments, char *said, size_t size)
+{
+	pid_t pid;
+	FILE *out = start_top(arguments, &pid);
+
+	if (!out)
+		return -1;
+	said[fread(said, 1, size - 1, out)] = '\0';
+	return end_top(out, pid);
+}
+
+TEST(f10_iopf_top_says_what_is_missing)
+{
+	char said[1024];
+
+	EXPECT_EQ(0, run_top("--help", said, sizeof(said)));
+	EXPECT_NE(NULL, strstr(said, "--once"));
+	EXPECT_EQ(2, run_top("--once --debugfs /nowhere", said, sizeof(said)));
+	EXPECT_NE(NULL, strstr(said, "mount -t debugfs"));
+	EXPECT_EQ(2, run_top("--once --debugfs /tmp", said, sizeof(said)));
+	EXPECT_NE(NULL, strstr(said, "CONFIG_IOMMU_PAGE_FAULT"));
+	EXPECT_EQ(2, run_top("--interval 0", said, sizeof(said)));
+	EXPECT_NE(NULL, strstr(said, "--interval"));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The promises of I/O page faults, on our core and on the base's.
+
+Both kernels are those of "make bench": the base's has the fake IOMMU, the test
+device and these tests, and nothing else of ours. What it gets wrong may crash
+it, so each KUnit test has a boot of its own; freed memory is poisoned, so that
+using it shows.
+"""
+import os
+import re
+
+from . import figures_iopf, guest, paths, suite, tap, verdict
+from .vm import VM
+
+PROMISES = {
+    "F1": "groups told apart by PASID and index, in order",
+    "F2": "memory is bounded by what was granted",
+    "F3": "exactly one response a group",
+    "F4": "flush waits for one device and PASID only",
+    "F5": "remove, unbind, exit at any moment",
+    "F6": "resolved under the VMA's lock; userfaultfd, stacks",
+    "F7": "a fault costs about what a CPU's costs",
+    "F8": "an overflow leaves nobody waiting",
+    "F9": "a time limit for handlers that never answer",
+    "F10": "tracepoints, counters, latencies",
+    "F11": "tested: KUnit, user space, iommufd",
+}
+KERNELS = figures_iopf.KERNELS
+SOURCE = "drivers/iommu/io-pgfault-promise-test.c"
+SUITE = "iopf-promise"
+MACHINE = "its"
+SECONDS = 40
+# What runs on the fake IOMMU's device: (program, seconds).
+PROGRAMS = (("iopf_resolve", 200), ("iopf_races", 300), ("iopf_watch", 60))
+# Tests of theirs whose name does not say which promise they are about.
+PROMISE_OF = {"iopf_resolve": "F6", "iopf_races": "F5",
+              "iopf_iommufd": "F5", "iommufd": "F11",
+              "iommufd_fail_nth": "F11"}
+GOAL = 1950
+
+
+def cases():
+    """The names of the KUnit tests, as their source lists them."""
+    path = os.path.join(paths.LINUX, SOURCE)
+    with open(path, encoding="utf-8") as file:
+        return re.findall(r"^\s*KUNIT_CASE\((\w+)\)", file.read(),
+                          re.MULTILINE)
+
+
+def boots():
+    """What is to be run on each kernel: KUnit tests, programs, a figure."""
+    return [*cases(), *(program for program, _ in PROGRAMS), "figure"]
+
+
+def report(kernel, boot, outcome):
+    """Only what our kernel must not do counts against it."""
+    faults = [] if kernel == "base" else [
+        f"the console says: {line}"
+        for line in verdict.forbidden(outcome.console)[:3]]
+    return suite.Report(kernel, MACHINE, boot, outcome, faults)
+
+
+def run_case(kernel, case, base):
+    vm = VM(f"promise-{kernel}-{case}", paths.image(KERNELS[kernel]),
+            MACHINE, guest.Job([(10, f"kunit_results {SUITE}")]), base,
+            append=f"kunit.enable=1 kunit.filter_glob={SUITE}.{case} "
+            "slab_debug=FZP", timeout=SECONDS)
+    made = report(kernel, case, vm.run())
+    # A kernel that hangs leaves nothing: say so, for the test that hung it.
+    if not made.results:
+        crash = verdict.forbidden(made.outcome.console)
+        made.results = [tap.Result(
+            "kunit_results", "fail", f"{SUITE}.{case}",
+            f"the kernel crashed: {crash[0]}" if crash else "it hung")]
+    return made
+
+
+def run_program(kernel, program, base):
+    seconds = dict(PROGRAMS)[program]
+    vm = VM(f"promise-{kernel}-{program}", paths.image(KERNELS[kernel]),
+            MACHINE, guest.Job([(seconds, program)]), base,
+            append="slab_debug=FZP", timeout=seconds + 30)
+    return report(kernel, program, vm.run())
+
+
+def run_figure(kernel, base):
+    """F7, as a test: the cost of a page, 4,096 groups queued."""
+    work = f"groups 1 {figures_iopf.TOTAL} 1"
+    found, outcome = figures_iopf.run_job(
+        kernel, "f7", [figures_iopf.WARM, f"measure {work}"], seconds=120,
+        smp=1, icount=True, archive=base)
+    cost = found[work.replace(" ", ",")]["page"]
+    made = report(kernel, "figure", outcome)
+    made.results = [tap.Result(
+        "iopf_bench", "pass" if cost <= GOAL else "fail", "f7_page",
+        f"{cost} instructions a page, {GOAL} are wanted")]
+    return made
+
+
+def run_boot(kernel, boot, base):
+    if boot == "figure":
+        return run_figure(kernel, base)
+    if boot in dict(PROGRAMS):
+        return run_program(kernel, boot, base)
+    return run_case(kernel, boot, base)
+
+
+def promise_of(result):
+    """F1..F11 by the test's name, or by who said it; '' for none."""
+    return result.promise or PROMISE_OF.get(result.program, "")
