@@ -69,8 +69,8 @@ def run_job(kernel, name, runs, *, seconds, **how):
     found = {}
     for values in tap.values(outcome.results, "bench"):
         # The last one counts: what came first warmed up.
-        found[values.pop("work")] = {key: int(value)
-                                     for key, value in values.items()}
+        work = values.pop("work")
+        found[work] = {key: int(value) for key, value in values.items()}
     return found, outcome
 
 
