@@ -14,7 +14,7 @@ from harness import figures_iopf, figures_msi, guest, paths, table
 
 HEADER = ["work", "unit", "goal", "base", "ours", "ratio", "reached"]
 PARTS = ("iopf", "msi")
-TOP = 40
+TOP = 70
 
 
 def ratio(base, ours):
@@ -31,11 +31,12 @@ def msi_rows(archive):
 
 def show_profile(kernel, work, archive):
     found = figures_iopf.profile(kernel, work, archive)
-    total = sum(number for number, _ in found)
-    print(f"{kernel}, {work}: {total} instructions")
-    print(table.draw(["instructions", "percent", "function"],
-                     [[number, f"{100 * number / total:.1f}", name]
-                      for number, name in found[:TOP]]))
+    total = sum(entry[0] for entry in found)
+    print(f"{kernel}, {work}: {total} instructions from the first report to "
+          "the last response")
+    print(table.draw(["instructions", "percent", "entered", "function"],
+                     [[number, f"{100 * number / total:.1f}", entered, name]
+                      for number, entered, name in found[:TOP]]))
 
 
 def report(rows, directory):

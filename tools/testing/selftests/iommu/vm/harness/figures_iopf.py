@@ -5,6 +5,8 @@ Both kernels have the same devices behind a fake IOMMU and the same benchmark;
 the one is our series, the other the unpatched base with nothing else of ours.
 Instructions are nanoseconds of a guest with one CPU under -icount shift=0.
 """
+import bisect
+import collections
 import concurrent.futures
 import functools
 import os
@@ -21,6 +23,8 @@ TOTAL = 4096
 FLUSHES = (256, 4096, 16384)
 REQUESTS = 200000
 SINGLES, BEHIND = 201, 101
+# What a profile is about: both kernels have these.
+FIRST, LAST = "iommu_report_device_fault", "iopf_fake_respond"
 ICOUNT_SECONDS, WALL_SECONDS = 600, 120
 EXECUTED = re.compile(r"^Trace \d+: 0x[0-9a-f]+ \[[0-9a-f]+/([0-9a-f]+)/")
 
@@ -157,30 +161,51 @@ def measure(archive, directory):
 
 
 def load_symbols(kernel):
-    """Sorted [(address, name)] of the kernel's functions."""
+    """Sorted ([address], [name]) of the kernel's functions."""
     path = os.path.join(paths.BUILD, paths.KERNELS[KERNELS[kernel]],
                         "System.map")
     with open(path, encoding="ascii") as file:
         lines = [line.split() for line in file]
-    return sorted((int(addr, 16), name) for addr, kind, name in lines
-                  if kind in "tTwW")
+    functions = sorted((int(addr, 16), name) for addr, kind, name in lines
+                       if kind in "tTwW")
+    return ([addr for addr, _ in functions], [name for _, name in functions])
+
+
+def executed(trace):
+    """The addresses of all instructions, in order."""
+    with open(trace, encoding="ascii", errors="replace") as file:
+        for match in filter(None, map(EXECUTED.match, file)):
+            yield int(match.group(1), 16)
+
+
+def from_first_to_last(trace, first, last):
+    """The addresses from the first entry of a function to the last of another,
+    of which nothing is after it."""
+    pending, begun = [], False
+    for addr in executed(trace):
+        begun |= addr == first
+        if begun:
+            pending.append(addr)
+        if addr == last:
+            yield from pending
+            pending.clear()
 
 
 def profile(kernel, work, archive):
-    """[(instructions, function)] that the machine executed meanwhile."""
-    import bisect
-    import collections
+    """[(instructions, entries, function)] from first report to last response.
+    """
     _, outcome = run_job(kernel, "profile", [WARM, f"record {work}"],
                          seconds=ICOUNT_SECONDS, smp=1, icount=True,
                          archive=archive)
-    symbols = load_symbols(kernel)
-    starts = [addr for addr, _ in symbols]
-    seen = collections.Counter()
+    starts, names = load_symbols(kernel)
+    entry = dict(zip(names, starts))
+    seen, entered = collections.Counter(), collections.Counter()
     trace = os.path.join(outcome.directory, "trace")
-    with open(trace, encoding="ascii", errors="replace") as file:
-        for match in filter(None, map(EXECUTED.match, file)):
-            addr = int(match.group(1), 16)
-            place = bisect.bisect_right(starts, addr) - 1
-            seen[symbols[place][1] if place >= 0 else "user space"] += 1
+    for addr in from_first_to_last(trace, entry[FIRST], entry[LAST]):
+        place = bisect.bisect_right(starts, addr) - 1
+        name = names[place] if place >= 0 else "user space"
+        seen[name] += 1
+        entered[name] += place >= 0 and starts[place] == addr
     os.unlink(trace)
-    return [(number, name) for name, number in seen.most_common()]
+    return [(number, entered[name], name)
+            for name, number in seen.most_common()]
