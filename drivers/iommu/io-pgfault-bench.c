@@ -3,9 +3,9 @@
  * I/O page faults: what they cost
  *
  * A line written to debugfs' iopf-bench is work: devices behind the fake IOMMU
- * share the writer's address space, and the writer reports their faults, as an
- * interrupt thread does. What is then read from the same open file is the cost.
- * Devices and memory are gone when the write returns.
+ * share the writer's address space, and the writer reports their faults, with the
+ * priority of an interrupt thread. What is then read from the same open file is
+ * the cost. Devices and memory are gone when the write returns.
  *
  *	groups DEVICES GROUPS PAGES	groups queued at once, of so many pages
  *	single COUNT			one after the other, the system idle
@@ -24,6 +24,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/platform_device.h>
+#include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
@@ -43,7 +44,8 @@
  * @devices: the devices
  * @bonds: of @devices with the writer's address space
  * @nr_devices: how many there are
- * @pasid: of the writer
+ * @evt: the request that is reported next
+ * @missing: responses that have not come
  * @last_response: when the last response came
  * @samples: of what is not averaged
  */
@@ -53,7 +55,8 @@ struct bench {
 	struct iopf_fake *devices[BENCH_DEVICES];
 	struct iommu_sva *bonds[BENCH_DEVICES];
 	unsigned int nr_devices;
-	u32 pasid;
+	struct iopf_fault evt;
+	atomic_t missing;
 	u64 last_response;
 	u64 samples[BENCH_SAMPLES];
 };
@@ -62,7 +65,8 @@ static void bench_respond(struct iopf_fake *fake, struct iopf_fake_record *rec)
 {
 	struct bench *bench = fake->priv;
 
-	WRITE_ONCE(bench->last_response, sched_clock());
+	if (atomic_dec_and_test(&bench->missing))
+		bench->last_response = sched_clock();
 }
 
 static int bench_bind(struct bench *bench, struct iopf_fake *fake,
@@ -83,7 +87,7 @@ static int bench_bind(struct bench *bench, struct iopf_fake *fake,
 		return PTR_ERR(bond);
 	}
 	bench->bonds[bench->nr_devices] = bond;
-	bench->pasid = iommu_sva_get_pasid(bond);
+	bench->evt.fault.prm.pasid = iommu_sva_get_pasid(bond);
 	return 0;
 }
 
@@ -124,26 +128,23 @@ static void bench_remove_devices(struct bench *bench)
 	}
 }
 
+static void bench_prepare(struct bench *bench)
+{
+	bench->evt.fault.type = IOMMU_FAULT_PAGE_REQ;
+	bench->evt.fault.prm.perm = IOMMU_FAULT_PERM_READ |
+				    IOMMU_FAULT_PERM_WRITE;
+}
+
 static void bench_report(struct bench *bench, struct iopf_fake *fake,
 			 u32 grpid, unsigned long addr, bool last)
 {
-	struct iopf_fault evt = {
-		.fault = {
-			.type = IOMMU_FAULT_PAGE_REQ,
-			.prm = {
-				.flags = IOMMU_FAULT_PAGE_REQUEST_PASID_VALID,
-				.pasid = bench->pasid,
-				.grpid = grpid,
-				.perm = IOMMU_FAULT_PERM_READ |
-					IOMMU_FAULT_PERM_WRITE,
-				.addr = addr,
-			},
-		},
-	};
+	struct iommu_fault_page_request *prm = &bench->evt.fault.prm;
 
-	if (last)
-		evt.fault.prm.flags |= IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
-	iommu_report_device_fault(iopf_fake_dev(fake), &evt);
+	prm->flags = IOMMU_FAULT_PAGE_REQUEST_PASID_VALID |
+		     (last ? IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE : 0);
+	prm->grpid = grpid;
+	prm->addr = addr;
+	iommu_report_device_fault(iopf_fake_dev(fake), &bench->evt);
 }
 
 static unsigned long bench_map(unsigned long pages)
@@ -166,11 +167,13 @@ static int bench_run_groups(struct bench *bench, unsigned long addr,
 	unsigned int each = groups / bench->nr_devices, g, p, d;
 	int ret = 0;
 
+	sched_set_fifo(current);
 	for (g = 0; g < each; g++)
 		for (d = 0; d < bench->nr_devices; d++)
 			for (p = 0; p < size; p++, addr += PAGE_SIZE)
 				bench_report(bench, bench->devices[d], g, addr,
 					     p == size - 1);
+	sched_set_normal(current, 0);
 	for (d = 0; d < bench->nr_devices; d++)
 		ret = bench_wait(bench->devices[d], each) ?: ret;
 	return ret;
@@ -192,6 +195,7 @@ static int bench_groups(struct bench *bench, unsigned int devices,
 	addr = bench_map(pages);
 	if (IS_ERR_VALUE(addr))
 		return addr;
+	atomic_set(&bench->missing, groups);
 	start = sched_clock();
 	ret = bench_run_groups(bench, addr, groups, size);
 	snprintf(bench->text, sizeof(bench->text), "page=%llu\n",
@@ -218,6 +222,7 @@ static int bench_singles(struct bench *bench, unsigned long addr,
 		/* Let everything else settle. */
 		schedule_timeout_uninterruptible(2);
 		iopf_fake_reset(fake);
+		atomic_set(&bench->missing, 1);
 		start = sched_clock();
 		bench_report(bench, fake, i, addr, true);
 		if (bench_wait(fake, 1))
@@ -265,11 +270,14 @@ static int bench_flush(struct bench *bench, unsigned int groups)
 		return addr;
 	busy = bench->devices[0];
 	idle = bench->devices[1];
+	sched_set_fifo(current);
 	for (g = 0; g < groups; g++)
 		bench_report(bench, busy, g, addr + g * PAGE_SIZE, true);
 	start = sched_clock();
-	ret = iopf_queue_flush_dev(iopf_fake_dev(idle), bench->pasid);
+	ret = iopf_queue_flush_dev(iopf_fake_dev(idle),
+				   bench->evt.fault.prm.pasid);
 	end = sched_clock();
+	sched_set_normal(current, 0);
 	ret = bench_wait(busy, groups) ?: ret;
 	snprintf(bench->text, sizeof(bench->text), "flush=%llu\n", end - start);
 	vm_munmap(addr, pages * PAGE_SIZE);
@@ -295,6 +303,7 @@ static int bench_flood(struct bench *bench, unsigned int requests)
 	for (i = 0; i < requests; i++)
 		bench_report(bench, fake, i, addr, false);
 	after = global_zone_page_state(NR_FREE_PAGES);
+	atomic_set(&bench->missing, 1);
 	start = sched_clock();
 	bench_report(bench, fake, requests, addr, true);
 	ret = bench_wait(fake, 1);
@@ -335,6 +344,7 @@ static ssize_t bench_write(struct file *file, const char __user *buf,
 	if (copy_from_user(line, buf, len))
 		return -EFAULT;
 	line[len] = '\0';
+	bench_prepare(bench);
 	bench->queue = iopf_queue_alloc("bench", NULL, NULL);
 	if (!bench->queue)
 		return -ENOMEM;

@@ -27,7 +27,7 @@
 #define RW		(IOMMU_FAULT_PERM_READ | IOMMU_FAULT_PERM_WRITE)
 
 #define GRANT		64
-#define FLOOD		50000
+#define FLOOD		100000
 /* More than a workqueue runs at once. */
 #define MANY		2000
 /* Nothing is mapped here: a fault has to wait for mmap_lock. */
@@ -193,7 +193,9 @@ static void expect_group(struct kunit *test, u32 pasid, u64 first,
 	u64 addr = first;
 
 	KUNIT_ASSERT_NOT_NULL(test, group);
-	KUNIT_EXPECT_EQ(test, count, group->fault_count);
+	KUNIT_EXPECT_EQ_MSG(test, count, group->fault_count,
+			    "%zu requests in a group of %u",
+			    group->fault_count, count);
 	list_for_each_entry(iopf, &group->faults, list) {
 		KUNIT_EXPECT_EQ(test, pasid, iopf->fault.prm.pasid);
 		KUNIT_EXPECT_EQ(test, addr, iopf->fault.prm.addr);
@@ -245,16 +247,30 @@ static void f2_unfinished_requests_are_bounded(struct kunit *test)
 			    lost * (long)(PAGE_SIZE / SZ_1K));
 }
 
+/* The least of several, so that an interruption does not count. */
+static u64 time_group(void)
+{
+	u64 start, least = U64_MAX;
+	unsigned int i;
+
+	for (i = 0; i < 7; i++) {
+		start = ktime_get_ns();
+		send(PASID_B, i, 0x10000, LAST);
+		least = min(least, ktime_get_ns() - start);
+	}
+	answer_all();
+	return least;
+}
+
 static void f2_flood_does_not_slow_the_next_group(struct kunit *test)
 {
-	u64 start, taken;
+	u64 before = time_group(), after;
 
 	flood();
-	start = ktime_get_ns();
-	send(PASID_A, FLOOD, 0x10000, LAST);
-	taken = ktime_get_ns() - start;
-	KUNIT_EXPECT_LT_MSG(test, taken, 2 * NSEC_PER_MSEC,
-			    "a group took %llu us to report", taken / 1000);
+	after = time_group();
+	KUNIT_EXPECT_LT_MSG(test, after, 8 * before,
+			    "to report a group took %llu ns, and %llu before",
+			    after, before);
 }
 
 static void f2_more_than_granted_is_answered_invalid(struct kunit *test)
@@ -267,8 +283,10 @@ static void f2_more_than_granted_is_answered_invalid(struct kunit *test)
 	/* Groups between response and reuse may come on top. */
 	KUNIT_EXPECT_LE_MSG(test, ctx->count, 2 * GRANT,
 			    "%u groups taken, %u granted", ctx->count, GRANT);
-	KUNIT_EXPECT_EQ(test, 10 * GRANT - ctx->count,
-			codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ_MSG(test, 10 * GRANT - ctx->count,
+			    codes[IOMMU_PAGE_RESP_INVALID],
+			    "%lu groups answered invalid",
+			    codes[IOMMU_PAGE_RESP_INVALID]);
 	KUNIT_EXPECT_EQ(test, 0, codes[IOMMU_PAGE_RESP_FAILURE]);
 }
 
@@ -291,7 +309,9 @@ static void f3_one_response_though_removed(struct kunit *test)
 {
 	send(PASID_A, 3, 0x10000, LAST);
 	remove_device();
-	KUNIT_EXPECT_EQ(test, 1, ctx->fake->responses);
+	KUNIT_EXPECT_EQ_MSG(test, 1, ctx->fake->responses,
+			    "%lu responses when the device was removed",
+			    ctx->fake->responses);
 	answer_all();
 	KUNIT_EXPECT_EQ_MSG(test, 1, ctx->fake->responses,
 			    "a group was answered twice");
@@ -423,11 +443,15 @@ static void f5_remove_while_faults_are_queued(struct kunit *test)
 	mmap_write_lock(current->mm);
 	send_many(pasid);
 	remove_device();
-	KUNIT_EXPECT_EQ(test, MANY, ctx->fake->responses);
+	KUNIT_EXPECT_EQ_MSG(test, MANY, ctx->fake->responses,
+			    "%lu of %u groups answered by the removal",
+			    ctx->fake->responses, MANY);
 	mmap_write_unlock(current->mm);
 	/* Whoever still has a group is through with it. */
 	msleep(500);
-	KUNIT_EXPECT_EQ(test, MANY, ctx->fake->responses);
+	KUNIT_EXPECT_EQ_MSG(test, MANY, ctx->fake->responses,
+			    "%lu responses for %u groups",
+			    ctx->fake->responses, MANY);
 	iommu_sva_unbind_device(bond);
 }
 
@@ -445,7 +469,9 @@ static void f5_unbind_while_faults_are_queued(struct kunit *test)
 	mmap_write_unlock(current->mm);
 	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, MANY));
 	msleep(500);
-	KUNIT_EXPECT_EQ(test, MANY, ctx->fake->responses);
+	KUNIT_EXPECT_EQ_MSG(test, MANY, ctx->fake->responses,
+			    "%lu responses for %u groups",
+			    ctx->fake->responses, MANY);
 }
 
 static void f6_fault_does_not_wait_for_mmap_lock(struct kunit *test)

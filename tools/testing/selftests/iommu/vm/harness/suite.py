@@ -25,8 +25,8 @@ TESTS = {
     "msi_race": (1, 60),
     "msi_identity": (8, 60),
     "msi_width": (2, 60),
-    "iommufd": (0, 120),
-    "iommufd_fail_nth": (0, 120),
+    "iommufd": (190, 120),
+    "iommufd_fail_nth": (7, 120),
     "iopf_iommufd": (6, 60),
     "iopf_watch": (5, 60),
 }
