@@ -137,8 +137,8 @@ def run_all(kernels, jobs):
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         started = {pool.submit(suite.run_boot, kernel, machine, boot, base):
                    f"{kernel} kernel, {layout.TITLES[machine]}, {boot}"
-                   for boot in suite.BOOTS for machine in layout.MACHINES
-                   for kernel in kernels}
+                   for boot in suite.BOOTS if suite.BOOTS[boot].base
+                   for machine in layout.MACHINES for kernel in kernels}
         for job in concurrent.futures.as_completed(started):
             report = job.result()
             reports.append(report)

@@ -42,7 +42,7 @@ def programs():
     open(log, "wb").close()
     include = headers(log)
     found = {}
-    for name in ("vm", "msi"):
+    for name in ("vm", "msi", "iopf"):
         source = os.path.join(paths.LINUX,
                               "tools/testing/selftests/iommu", name)
         out = paths.work("bin", name)
