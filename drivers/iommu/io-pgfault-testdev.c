@@ -86,7 +86,7 @@ static void testdev_deliver(struct testdev *td,
 
 	guard(spinlock)(&td->fifo_lock);
 	if (!kfifo_put(&td->fifo, resp))
-		td->lost++;
+		WRITE_ONCE(td->lost, td->lost + 1);
 }
 
 /* To the client whose PASID it is. */
@@ -134,7 +134,7 @@ static void testdev_remove_locked(struct testdev_device *device)
 		return;
 	iopf_queue_remove_device(testdev_queue, iopf_fake_dev(device->fake));
 	device->queued = false;
-	WRITE_ONCE(device->fake->closed, true);
+	iopf_fake_expect(device->fake, false);
 }
 
 static void testdev_put_device(struct testdev_device *device)
@@ -185,13 +185,13 @@ static int testdev_add_locked(struct testdev_device *device,
 	lockdep_assert_held(&device->lock);
 	if (device->queued)
 		return 0;
+	iopf_fake_expect(device->fake, true);
 	ret = iopf_queue_add_device_granted(testdev_queue,
 					    iopf_fake_dev(device->fake),
 					    granted);
 	if (ret)
 		return ret;
 	device->queued = true;
-	WRITE_ONCE(device->fake->closed, false);
 	return 0;
 }
 
@@ -375,6 +375,12 @@ static bool testdev_get(struct testdev *td, struct iopf_test_response *resp)
 	return kfifo_get(&td->fifo, resp);
 }
 
+static bool testdev_may_get(struct testdev *td)
+{
+	guard(spinlock)(&td->fifo_lock);
+	return !kfifo_is_empty(&td->fifo);
+}
+
 static ssize_t testdev_read(struct file *file, char __user *buf, size_t len,
 			    loff_t *ppos)
 {
@@ -385,12 +391,12 @@ static ssize_t testdev_read(struct file *file, char __user *buf, size_t len,
 	if (len < sizeof(resp))
 		return -EINVAL;
 	while (!testdev_get(td, &resp)) {
-		if (td->lost)
+		if (READ_ONCE(td->lost))
 			return -EOVERFLOW;
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
 		ret = wait_event_interruptible(td->device->fake->wait,
-					       !kfifo_is_empty(&td->fifo));
+					       testdev_may_get(td));
 		if (ret)
 			return ret;
 	}
@@ -402,7 +408,7 @@ static __poll_t testdev_poll(struct file *file, struct poll_table_struct *wait)
 	struct testdev *td = file->private_data;
 
 	poll_wait(file, &td->device->fake->wait, wait);
-	return kfifo_is_empty(&td->fifo) ? 0 : EPOLLIN | EPOLLRDNORM;
+	return testdev_may_get(td) ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
 static const struct file_operations testdev_fops = {

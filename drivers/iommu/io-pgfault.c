@@ -1051,7 +1051,7 @@ static int iopf_add_request(struct iommu_fault_param *param,
 
 		/* Keeps the book-keeping, and remove, until it is answered. */
 		if (ret == -EBUSY) {
-			param->refusing++;
+			WRITE_ONCE(param->refusing, param->refusing + 1);
 			param->users++;
 		}
 		*first = iopf_take_first(param);
@@ -1074,7 +1074,8 @@ static void iopf_refuse(struct iommu_fault_param *param,
 	spin_lock(&param->lock);
 	param->stats.responses[IOMMU_PAGE_RESP_INVALID]++;
 	param->stats.refused++;
-	if (!--param->refusing)
+	WRITE_ONCE(param->refusing, param->refusing - 1);
+	if (!param->refusing)
 		wake_up(&param->wait);
 	last = iopf_put_locked(param);
 	spin_unlock(&param->lock);

@@ -55,6 +55,7 @@ class Boot:
 
 # The debug kernel is slow: what both machines do alike runs on one.
 ONCE = {"identity": "its", "forcedac": "v2m"}
+SLOW = ("debug", "kcsan")
 BOOTS = {
     "devices": Boot(["msi_devices", "msi_group", "msi_fault", "msi_affinity",
                      "msi_vfio", "msi_trace", "msi_rebind", "msi_fail_nth"],
@@ -95,6 +96,10 @@ def modules(kernels):
     return [(name, path)]
 
 
+# Functions of the series: data races elsewhere are the base's.
+OURS = re.compile(r"iopf_|iommu_queue_iopf|iommu_page_response|"
+                  r"iommu_report_device_fault|testdev_")
+
 # What a kernel cannot run on a machine: (kernel, machine, boot's name): why,
 # and which programs.
 PCIEHP = ("lockdep reports the base's pciehp on each hotplug (reset_lock and "
@@ -120,6 +125,7 @@ def boots(kernel, machines):
     return [(machine, name) for name in BOOTS for machine in machines
             if programs(kernel, machine, name) and
             machine in BOOTS[name].machines and
+            (kernel != "kcsan" or name == "iopf") and
             (kernel != "debug" or ONCE.get(name, machine) == machine)]
 
 
@@ -172,7 +178,7 @@ class Report:
 def machine_for(kernel, machine, name, base, watch_memory="640M"):
     """The VM that runs a boot of the suite."""
     boot = BOOTS[name]
-    slow = kernel == "debug"
+    slow = kernel in SLOW
     append = boot.append
     if boot.kunit:
         append += f" kunit.enable=1 kunit.filter_glob={boot.kunit}"
@@ -180,6 +186,7 @@ def machine_for(kernel, machine, name, base, watch_memory="640M"):
     return VM(f"{kernel}-{machine}-{name}", paths.image(kernel), machine,
               Job(lines, boot.roles, {"IOPF_SCALE": str(LONG)}), base,
               append=append.strip(), memory="1G" if slow else watch_memory,
+              smp=4 if kernel == "kcsan" else 2,
               timeout=sum(limit for limit, _ in lines) + 60 * LONG)
 
 
@@ -189,7 +196,8 @@ def run_boot(kernel, machine, name, base, watch=None):
     passes, skips = expected(BOOTS[name], programs(kernel, machine, name),
                              kernel == "debug")
     report = Report(kernel, machine, name, outcome,
-                    verdict.judge(outcome, passes, skips))
+                    verdict.judge(outcome, passes, skips,
+                                  OURS if kernel == "kcsan" else None))
     # The guest counted, and so did the host: they must agree.
     if not report.faults and report.count("pass") != passes:
         report.faults.append(f"{report.count('pass')} results were printed, "
