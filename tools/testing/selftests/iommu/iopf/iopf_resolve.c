@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -19,6 +20,7 @@
 #endif
 
 #define GRANT	64
+#define TRACING	"/sys/kernel/tracing"
 #define TIMEOUT	"/sys/module/io_pgfault/parameters/timeout_ms"
 
 FIXTURE(iopf)
@@ -441,6 +443,69 @@ TEST_F(iopf, flood)
 		ASSERT_EQ(0, iopf_report(self->fd, p, PERM_W, i, 0));
 	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
 	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
+}
+
+/* The value of a column of a device's row in debugfs, or -1. */
+static long column(const char *device, const char *name)
+{
+	FILE *file = fopen("/sys/kernel/debug/iopf/devices", "r");
+	char head[512] = "", row[512], *saved, *word;
+	int at = -1, i = 0;
+	long value = -1;
+
+	if (!file || !fgets(head, sizeof(head), file))
+		return -1;
+	for (word = strtok_r(head, " \n", &saved); word;
+	     word = strtok_r(NULL, " \n", &saved), i++)
+		if (!strcmp(word, name))
+			at = i;
+	while (value < 0 && fgets(row, sizeof(row), file)) {
+		word = strtok_r(row, " \n", &saved);
+		if (!word || strcmp(word, device))
+			continue;
+		for (i = 0; word && i < at; i++)
+			word = strtok_r(NULL, " \n", &saved);
+		if (word)
+			value = atol(word);
+	}
+	fclose(file);
+	return value;
+}
+
+/* A fault leaves its traces, and is counted. */
+TEST_F(iopf, seen)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+	char trace[8192], want[128], device[64] = "";
+	const char *events[] = { "iopf_report", "iopf_group", "iopf_resolve",
+				 "iopf_respond" };
+	int i;
+
+	ASSERT_TRUE(write_text(TRACING "/trace", ""));
+	ASSERT_TRUE(write_text(TRACING "/events/io_pgfault/enable", "1"));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_R | PERM_W));
+	EXPECT_EQ(0, iopf_report(self->fd, p, PERM_R, 5, 0));
+	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
+	EXPECT_TRUE(write_text(TRACING "/events/io_pgfault/enable", "0"));
+	ASSERT_TRUE(read_text(TRACING "/trace", trace, sizeof(trace)));
+	for (i = 0; i < 4; i++) {
+		snprintf(want, sizeof(want), " %s: dev=iopf-test", events[i]);
+		EXPECT_NE(NULL, strstr(trace, want));
+	}
+	snprintf(want, sizeof(want), "group=1 addr=0x%lx perm=r|w code=success",
+		 (unsigned long)p);
+	EXPECT_NE(NULL, strstr(trace, want));
+	EXPECT_NE(NULL, strstr(trace, "group=5 requests=1 why=flush"));
+	EXPECT_NE(NULL, strstr(trace, " iopf_flush: dev=iopf-test"));
+
+	ASSERT_EQ(1, sscanf(strstr(trace, "dev=iopf-test") ?: "",
+			    "dev=%63s", device));
+	EXPECT_EQ(2, column(device, "requests"));
+	EXPECT_EQ(1, column(device, "groups"));
+	EXPECT_EQ(1, column(device, "success"));
+	EXPECT_EQ(1, column(device, "dropped"));
+	EXPECT_EQ(0, column(device, "in_flight"));
+	EXPECT_EQ(GRANT, column(device, "granted"));
 }
 
 TEST_F(iopf, removed)

@@ -25,7 +25,7 @@ TESTS = {
     "msi_race": (1, 60),
     "msi_identity": (8, 60),
     "msi_width": (2, 60),
-    "iopf_resolve": (20, 60),
+    "iopf_resolve": (21, 60),
     "iopf_memory": (3, 60),
     "iopf_races": (6, 90),
     "iopf_fail_nth": (3, 60),
