@@ -8,6 +8,7 @@
  * that the device reports; what is read from it are the responses that came for
  * the client's PASID.
  */
+#include <linux/file.h>
 #include <linux/io-pgfault.h>
 #include <linux/iommu.h>
 #include <linux/kfifo.h>
