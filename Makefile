@@ -10,7 +10,7 @@ lock = @scripts/locked $@
 
 .NOTPARALLEL:
 .PHONY: help deps tree kernel kernel-ours kernel-base kernel-bench \
-	kernel-base-bench qemu run test compare \
+	kernel-base-bench qemu run test test-races compare \
 	bench check series series-check clean distclean
 
 help: ## list the targets (this text)
@@ -23,12 +23,13 @@ tree: ## build/linux: the base, our files, our hunks [KSRC=other-6.12-tree]
 	@scripts/deps tree
 	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)") $(if $(V),--verbose)
 
-kernel: ## build/kernel: an arm64 kernel of it [DEBUG=1] [BASE_KERNEL=1] [PAGES=64k]
+kernel: ## build/kernel: an arm64 kernel of it [DEBUG=1|KCSAN=1] [BASE_KERNEL=1] [PAGES=64k]
 	@scripts/deps kernel
 	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
 	@scripts/kernel $(variant)
 
-variant = $(if $(BASE_KERNEL),base,$(if $(DEBUG),debug,$(or $(PAGES),ours)))
+variant = $(if $(BASE_KERNEL),base,$(if $(DEBUG),debug,$(if $(KCSAN),kcsan,$(or \
+	$(PAGES),ours))))
 
 kernel-bench kernel-base-bench: kernel-ours kernel-base
 	@scripts/base-tests
@@ -47,9 +48,15 @@ endif
 run: kernel-ours ## boot it with GICv3 ITS and GICv2m, show devices interrupting
 	$(lock) $(vm)/run.py
 
-test: ## everything that is tested; the last line counts it
+test: ## everything that is tested; the last line counts it [LONG=1]
 	@scripts/deps run
 	@scripts/test
+
+test-races: ## I/O page faults on four CPUs, under the detector of data races
+	@scripts/deps run
+	@scripts/tree
+	@scripts/kernel kcsan
+	$(lock) $(vm)/test.py --kernel kcsan --machine its --no-self-test
 
 compare: kernel-bench kernel-base-bench ## the same tests on the unpatched base, side by side
 	$(lock) $(vm)/compare.py

@@ -81,10 +81,10 @@ static void iopf_fake_respond(struct device *dev, struct iopf_fault *evt,
 	};
 
 	scoped_guard(spinlock, &fake->lock) {
-		fake->late += fake->closed;
+		WRITE_ONCE(fake->late, fake->late + fake->closed);
 		if (fake->responses < IOPF_FAKE_RECORDS)
 			fake->records[fake->responses] = rec;
-		fake->responses++;
+		WRITE_ONCE(fake->responses, fake->responses + 1);
 		fake->codes[resp->code]++;
 	}
 	if (fake->respond)
@@ -264,6 +264,17 @@ void iopf_fake_reset(struct iopf_fake *fake)
 	fake->late = 0;
 	fake->closed = false;
 	memset(fake->codes, 0, sizeof(fake->codes));
+}
+
+/**
+ * iopf_fake_expect() - say whether responses may come
+ * @fake: the device
+ * @expected: whether they may; others are counted as late
+ */
+void iopf_fake_expect(struct iopf_fake *fake, bool expected)
+{
+	guard(spinlock)(&fake->lock);
+	fake->closed = !expected;
 }
 
 /**

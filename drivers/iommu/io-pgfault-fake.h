@@ -55,6 +55,7 @@ struct iopf_fake {
 struct iopf_fake *iopf_fake_create(const char *name, int id);
 void iopf_fake_destroy(struct iopf_fake *fake);
 void iopf_fake_reset(struct iopf_fake *fake);
+void iopf_fake_expect(struct iopf_fake *fake, bool expected);
 bool iopf_fake_wait(struct iopf_fake *fake, unsigned long responses);
 
 static inline struct device *iopf_fake_dev(struct iopf_fake *fake)

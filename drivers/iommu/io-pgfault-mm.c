@@ -14,25 +14,39 @@
  *
  * Lock order: mmap_lock, or the VMA's lock, never both; the VMA's lock is only
  * tried. Neither is held when the group is answered. The caller holds nothing.
+ *
+ * A wait for a userfaultfd monitor, or for a file system in user space, ends
+ * early when the group is withdrawn: TIF_NOTIFY_SIGNAL is what a signal is to
+ * the process itself.
  */
 #include <linux/io-pgfault.h>
 #include <linux/iommu.h>
+#include <linux/memcontrol.h>
+#include <linux/mempolicy.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/userfaultfd_k.h>
 
 #include <trace/events/io_pgfault.h>
 
 #include "io-pgfault.h"
 
+/* So much must be free for the reporting thread to take a page of it. */
+#define IOPF_ROOM	(SZ_4M >> PAGE_SHIFT)
+
 /**
  * struct iopf_walk - a group being resolved
+ * @group: the group
  * @mm: its address space, with a reference on its users
  * @vma: a VMA of it, locked for reading, or NULL
  * @fault: FAULT_FLAG_* of the current page
  * @access: VM_* that the current page needs
  */
 struct iopf_walk {
+	struct iopf_group *group;
 	struct mm_struct *mm;
 	struct vm_area_struct *vma;
 	unsigned int fault;
@@ -117,8 +131,44 @@ static bool iopf_try_vma(struct iopf_walk *walk, unsigned long addr,
 			walk->fault |= FAULT_FLAG_TRIED;
 		return false;
 	}
+	if (ret & VM_FAULT_OOM) {
+		iopf_unlock_vma(walk);
+		return false;
+	}
 	*code = iopf_code(ret);
 	return true;
+}
+
+/* How large a stack of the process may become; the worker has its own limit. */
+static unsigned long iopf_stack_limit(struct mm_struct *mm)
+{
+#ifdef CONFIG_MEMCG
+	struct task_struct *owner;
+
+	guard(rcu)();
+	owner = rcu_dereference(mm->owner);
+	return owner ? task_rlimit(owner, RLIMIT_STACK) : 0;
+#else
+	return RLIM_INFINITY;
+#endif
+}
+
+/* Takes mmap_lock and finds the VMA of @addr; grows a stack if it has to. */
+static struct vm_area_struct *iopf_lock_mm(struct mm_struct *mm,
+					   unsigned long addr)
+{
+	struct vm_area_struct *vma;
+	bool grow;
+
+	if (mmap_read_lock_killable(mm))
+		return NULL;
+	vma = find_vma(mm, addr);
+	if (vma && vma->vm_start <= addr)
+		return vma;
+	grow = vma && vma->vm_flags & VM_GROWSDOWN &&
+	       vma->vm_end - (addr & PAGE_MASK) <= iopf_stack_limit(mm);
+	mmap_read_unlock(mm);
+	return grow ? lock_mm_and_find_vma(mm, addr, NULL) : NULL;
 }
 
 /* Resolves a page under mmap_lock, as often as it takes. */
@@ -128,23 +178,25 @@ iopf_resolve_locked(struct iopf_walk *walk, unsigned long addr)
 	struct vm_area_struct *vma;
 	vm_fault_t ret;
 
-	do {
-		/* Grows a stack if that is what @addr wants. */
-		vma = lock_mm_and_find_vma(walk->mm, addr, NULL);
+	while (!iopf_group_withdrawn(walk->group)) {
+		vma = iopf_lock_mm(walk->mm, addr);
 		if (!vma)
-			return IOMMU_PAGE_RESP_INVALID;
+			break;
 		if (!iopf_access_ok(walk, vma)) {
 			mmap_read_unlock(walk->mm);
-			return IOMMU_PAGE_RESP_INVALID;
+			break;
 		}
 		ret = handle_mm_fault(vma, addr, walk->fault, NULL);
 		/* Both mean that the lock is gone. */
 		if (ret & VM_FAULT_COMPLETED)
 			return IOMMU_PAGE_RESP_SUCCESS;
+		if (!(ret & VM_FAULT_RETRY)) {
+			mmap_read_unlock(walk->mm);
+			return iopf_code(ret);
+		}
 		walk->fault |= FAULT_FLAG_TRIED;
-	} while (ret & VM_FAULT_RETRY);
-	mmap_read_unlock(walk->mm);
-	return iopf_code(ret);
+	}
+	return IOMMU_PAGE_RESP_INVALID;
 }
 
 static enum iommu_page_response_code
@@ -175,7 +227,7 @@ iopf_resolve_page(struct iopf_walk *walk,
 enum iommu_page_response_code iopf_mm_resolve(struct iopf_group *group)
 {
 	enum iommu_page_response_code code = IOMMU_PAGE_RESP_SUCCESS;
-	struct iopf_walk walk = { .mm = group->mm };
+	struct iopf_walk walk = { .group = group, .mm = group->mm };
 	struct iopf_fault *iopf;
 
 	/* The process is gone, though its device is not yet. */
@@ -218,13 +270,62 @@ static bool iopf_is_hole(struct mm_struct *mm, unsigned long addr)
 	return hole;
 }
 
+/* Whether the allocator has a page to give without touching its reserves. */
+static bool iopf_zones_have_room(void)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE;
+	struct zoneref *ref;
+	struct zone *zone;
+
+	for_each_zone_zonelist(zone, ref, node_zonelist(numa_node_id(), gfp),
+			       gfp_zone(gfp))
+		if (zone_watermark_ok(zone, 0, min_wmark_pages(zone) + IOPF_ROOM,
+				      gfp_zone(gfp), 0))
+			return true;
+	return false;
+}
+
+#ifdef CONFIG_MEMCG
+static bool iopf_counter_has_room(struct page_counter *counter)
+{
+	return page_counter_read(counter) + IOPF_ROOM <=
+	       min(READ_ONCE(counter->max), READ_ONCE(counter->high));
+}
+
+/* Whether the process's cgroup, and those above, may have another page. */
+static bool iopf_cgroup_has_room(struct mm_struct *mm)
+{
+	struct mem_cgroup *memcg;
+
+	if (mem_cgroup_disabled())
+		return true;
+	guard(rcu)();
+	memcg = mem_cgroup_from_task(rcu_dereference(mm->owner));
+	for (; memcg && !mem_cgroup_is_root(memcg);
+	     memcg = parent_mem_cgroup(memcg)) {
+		if (!iopf_counter_has_room(&memcg->memory))
+			return false;
+		if (!cgroup_subsys_on_dfl(memory_cgrp_subsys) &&
+		    !iopf_counter_has_room(&memcg->memsw))
+			return false;
+	}
+	return true;
+}
+#else
+static bool iopf_cgroup_has_room(struct mm_struct *mm)
+{
+	return true;
+}
+#endif
+
 /* Whether a page of this VMA can be had for an allocation and nothing else. */
 static bool iopf_is_quick(const struct iopf_walk *walk, unsigned long addr)
 {
 	struct vm_area_struct *vma = walk->vma;
 
 	return vma_is_anonymous(vma) && !userfaultfd_armed(vma) &&
-	       iopf_is_hole(walk->mm, addr);
+	       !vma_policy(vma) && iopf_is_hole(walk->mm, addr) &&
+	       iopf_zones_have_room() && iopf_cgroup_has_room(walk->mm);
 }
 
 static bool iopf_try_quick(struct iopf_walk *walk,
@@ -247,29 +348,32 @@ static bool iopf_try_quick(struct iopf_walk *walk,
  * @code: what to answer, where this returns true
  *
  * For the thread that reports the fault, which may hold a lock of the driver.
- * That is safe: the only lock that is waited for is that of a page table, for
+ * That is safe, because nothing in here waits but for the lock of a page table:
  * the VMA's lock is only tried; only anonymous memory that was never touched is
- * tried, so there is no I/O; memory is allocated without I/O and without going
- * into file systems; and the last reference on the mm is dropped elsewhere.
+ * tried, so there is no I/O; and the last reference on the mm is dropped
+ * elsewhere. PF_MEMALLOC keeps the allocator from reclaiming, which could wait
+ * for I/O, and, without I/O, could kill a process whose cgroup has swap left.
+ * It would also let the page come from the allocator's reserves, or exceed the
+ * cgroup's limit: so there is no try where either is near.
  *
- * Context: may sleep for memory.
+ * Context: process context; does not sleep but for a page table's lock.
  * Return: false if a lane has to see to it.
  */
 bool iopf_mm_try(struct iopf_group *group, enum iommu_page_response_code *code)
 {
 	const struct iommu_fault_page_request *prm =
 		&group->last_fault.fault.prm;
-	struct iopf_walk walk = { .mm = group->mm };
-	unsigned int noio;
+	struct iopf_walk walk = { .group = group, .mm = group->mm };
+	unsigned int flags;
 	bool done;
 
 	if (!mmget_not_zero(walk.mm)) {
 		*code = IOMMU_PAGE_RESP_INVALID;
 		return true;
 	}
-	noio = memalloc_noio_save();
+	flags = memalloc_flags_save(PF_MEMALLOC | PF_MEMALLOC_NOIO);
 	done = iopf_try_quick(&walk, prm, code);
-	memalloc_noio_restore(noio);
+	memalloc_flags_restore(flags);
 	iopf_unlock_vma(&walk);
 	mmput_async(walk.mm);
 	if (done)

@@ -10,6 +10,7 @@
 #include <linux/iommu.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
+#include <linux/moduleparam.h>
 #include <linux/prandom.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -49,6 +50,14 @@ struct ctx {
 
 /* One test runs at a time. */
 static struct ctx *ctx;
+
+static unsigned int requests = 200000;
+module_param(requests, uint, 0444);
+MODULE_PARM_DESC(requests, "How many random requests");
+
+static unsigned int seed;
+module_param(seed, uint, 0444);
+MODULE_PARM_DESC(seed, "Of the random requests (0: a new one)");
 
 /* A handler that keeps what it gets. */
 static int keep_handler(struct iopf_group *group)
@@ -600,34 +609,68 @@ static bool random_request(struct rnd_state *rnd)
 		!(prm->flags & IOMMU_FAULT_PAGE_REQUEST_PASID_VALID));
 }
 
+/* What may happen at any time; nothing of it may cost a response, or two. */
+static void random_event(struct kunit *test, struct rnd_state *rnd)
+{
+	switch (prandom_u32_state(rnd) % 64) {
+	case 0:
+		answer_all();
+		break;
+	case 1:
+		iopf_device_discard_partial(dev_of(ctx));
+		break;
+	case 2:
+		answer_all();
+		iopf_queue_flush_dev(dev_of(ctx), random_pasid(rnd));
+		break;
+	case 3:
+		iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_B);
+		attach(test, PASID_B, &ctx->b);
+		break;
+	case 4:
+		regrant(test, 64);
+		break;
+	case 5:
+		ctx->owned = !ctx->owned;
+		break;
+	}
+}
+
+/* All groups are back, and nobody but us uses the device. */
+static void expect_whole_reserve(struct kunit *test)
+{
+	struct iommu_fault_param *param = param_of(ctx);
+
+	KUNIT_EXPECT_EQ(test, 0, param->in_flight);
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx),
+						      IOMMU_PASID_INVALID));
+	KUNIT_EXPECT_EQ(test, 0, param->nr_partial);
+	KUNIT_EXPECT_EQ(test, 64 + IOPF_SLACK,
+			list_count_nodes(&param->free_groups));
+	KUNIT_EXPECT_EQ(test, 64, list_count_nodes(&param->free_faults));
+	KUNIT_EXPECT_EQ(test, 1, param->users);
+}
+
 /* Valid and absurd requests: one response to each that wants one. */
 static void iopf_test_random(struct kunit *test)
 {
-	const unsigned int seed = get_random_u32();
+	const u32 this_seed = seed ?: get_random_u32();
 	unsigned long expected = 0;
 	struct rnd_state rnd;
 	unsigned int i;
 
-	kunit_info(test, "seed %u", seed);
-	prandom_seed_state(&rnd, seed);
-	for (i = 0; i < 200000; i++) {
+	kunit_info(test, "seed %u, %u requests", this_seed, requests);
+	prandom_seed_state(&rnd, this_seed);
+	for (i = 0; i < requests; i++) {
 		expected += random_request(&rnd);
-		if (!(prandom_u32_state(&rnd) & 1))
+		if (prandom_u32_state(&rnd) & 1)
 			answer_next(prandom_u32_state(&rnd) & 1);
-		if (!(prandom_u32_state(&rnd) & 1023))
-			answer_all();
+		if (!(i % 64))
+			random_event(test, &rnd);
 	}
 	answer_all();
 	KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
-	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
-	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx),
-						      IOMMU_PASID_INVALID));
-	/* All groups are back, and nobody but us uses the device. */
-	KUNIT_EXPECT_EQ(test, 64 + IOPF_SLACK,
-			list_count_nodes(&param_of(ctx)->free_groups));
-	KUNIT_EXPECT_EQ(test, 64,
-			list_count_nodes(&param_of(ctx)->free_faults));
-	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->users);
+	expect_whole_reserve(test);
 }
 
 /*
@@ -697,27 +740,41 @@ static void iopf_test_mm(struct kunit *test)
 	unuse_mm(test);
 }
 
-/* Detach and remove while lanes are at it. */
+/* What takes groups away, in turn: all that was reported is then answered. */
+static void withdraw_all(struct kunit *test, unsigned int how)
+{
+	switch (how % 3) {
+	case 0:
+		regrant(test, 64);
+		break;
+	case 1:
+		iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_A);
+		attach(test, PASID_A, &ctx->a);
+		break;
+	case 2:
+		/* What a driver does when it is unloaded, and loaded again. */
+		iopf_queue_free(ctx->queue);
+		ctx->queue = iopf_queue_alloc("kunit", NULL, NULL);
+		KUNIT_ASSERT_NOT_NULL(test, ctx->queue);
+		add_device(test, 64);
+		break;
+	}
+}
+
+/* Detach, remove and unload while lanes are at it. */
 static void iopf_test_mm_races(struct kunit *test)
 {
 	unsigned long addr = use_mm(test, 64), expected = 0;
 	unsigned int i, n;
 
-	for (n = 0; n < 500; n++) {
+	for (n = 0; n < 510; n++) {
 		for (i = 0; i < n % 64; i++)
 			KUNIT_EXPECT_EQ(test, 0,
 					send(PASID_A, i, addr + i * PAGE_SIZE,
 					     LAST));
 		expected += i;
-		if (n & 1) {
-			iommu_detach_device_pasid(&ctx->domain, dev_of(ctx),
-						  PASID_A);
-			KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
-			attach(test, PASID_A, &ctx->a);
-		} else {
-			regrant(test, 64);
-			KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
-		}
+		withdraw_all(test, n);
+		KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
 	}
 	/* Withdrawn groups may still be in the hands of lanes. */
 	flush_workqueue(ctx->queue->wq);

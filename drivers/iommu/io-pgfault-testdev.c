@@ -2,10 +2,13 @@
 /*
  * A test device for I/O page faults, driven by user space
  *
- * Each open file is a device behind the fake IOMMU. IOPF_TEST_BIND shares the
- * caller's address space with it; what is written to the file are page requests
- * that the device reports; what is read from it are the responses that it got.
+ * Each open file is a client of a device behind the fake IOMMU: of its own, or
+ * of another file's after IOPF_TEST_JOIN. IOPF_TEST_BIND shares the caller's
+ * address space with the device; what is written to the file are page requests
+ * that the device reports; what is read from it are the responses that came for
+ * the client's PASID.
  */
+#include <linux/file.h>
 #include <linux/io-pgfault.h>
 #include <linux/iommu.h>
 #include <linux/kfifo.h>
@@ -23,21 +26,44 @@
 #define TESTDEV_FIFO	512
 
 /**
- * struct testdev - an open file
- * @fake: its device
- * @lock: protects @bond, @queued
- * @bond: the address space, or NULL
+ * struct testdev_device - a device and those who use it
+ * @fake: the device
+ * @lock: protects @users, @bonds, @queued and the clients' @bond
+ * @users: open files
+ * @bonds: clients that have an address space bound
  * @queued: the device is on the queue
+ * @clients_lock: protects @clients
+ * @clients: &testdev.node, those that have or had a PASID
+ */
+struct testdev_device {
+	struct iopf_fake *fake;
+	/* protects users, bonds and queued */
+	struct mutex lock;
+	unsigned int users;
+	unsigned int bonds;
+	bool queued;
+	/* protects what follows */
+	spinlock_t clients_lock;
+	struct list_head clients;
+};
+
+/**
+ * struct testdev - an open file
+ * @own: the device that it was opened with
+ * @device: the device that it uses, its own or another's
+ * @bond: the address space, or NULL
+ * @pasid: the address space's, also when it is not bound any more
+ * @node: in &testdev_device.clients
  * @fifo_lock: protects @fifo, @lost
  * @fifo: responses to be read
  * @lost: responses for which @fifo had no room
  */
 struct testdev {
-	struct iopf_fake *fake;
-	/* protects bond and queued */
-	struct mutex lock;
+	struct testdev_device *own;
+	struct testdev_device *device;
 	struct iommu_sva *bond;
-	bool queued;
+	u32 pasid;
+	struct list_head node;
 	/* protects what follows */
 	spinlock_t fifo_lock;
 	DECLARE_KFIFO_PTR(fifo, struct iopf_test_response);
@@ -46,11 +72,12 @@ struct testdev {
 
 /* One queue for all devices, as one IOMMU has. */
 static struct iopf_queue *testdev_queue;
+/* Protects each client's choice of a device. */
+static DEFINE_MUTEX(testdev_join_lock);
 
-static void testdev_respond(struct iopf_fake *fake,
-			    struct iopf_fake_record *rec)
+static void testdev_deliver(struct testdev *td,
+			    const struct iopf_fake_record *rec)
 {
-	struct testdev *td = fake->priv;
 	struct iopf_test_response resp = {
 		.addr = rec->prm.addr,
 		.pasid = rec->prm.pasid,
@@ -60,7 +87,67 @@ static void testdev_respond(struct iopf_fake *fake,
 
 	guard(spinlock)(&td->fifo_lock);
 	if (!kfifo_put(&td->fifo, resp))
-		td->lost++;
+		WRITE_ONCE(td->lost, td->lost + 1);
+}
+
+/* To the client whose PASID it is. */
+static void testdev_respond(struct iopf_fake *fake,
+			    struct iopf_fake_record *rec)
+{
+	struct testdev_device *device = fake->priv;
+	struct testdev *td;
+
+	guard(spinlock)(&device->clients_lock);
+	list_for_each_entry(td, &device->clients, node) {
+		if (td->pasid == rec->prm.pasid) {
+			testdev_deliver(td, rec);
+			break;
+		}
+	}
+}
+
+static struct testdev_device *testdev_new_device(void)
+{
+	struct testdev_device *device = kzalloc(sizeof(*device), GFP_KERNEL);
+	struct iopf_fake *fake;
+
+	if (!device)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&device->lock);
+	spin_lock_init(&device->clients_lock);
+	INIT_LIST_HEAD(&device->clients);
+	device->users = 1;
+	fake = iopf_fake_create("iopf-test", PLATFORM_DEVID_AUTO);
+	if (IS_ERR(fake)) {
+		kfree(device);
+		return ERR_CAST(fake);
+	}
+	fake->priv = device;
+	fake->respond = testdev_respond;
+	device->fake = fake;
+	return device;
+}
+
+static void testdev_remove_locked(struct testdev_device *device)
+{
+	lockdep_assert_held(&device->lock);
+	if (!device->queued)
+		return;
+	iopf_queue_remove_device(testdev_queue, iopf_fake_dev(device->fake));
+	device->queued = false;
+	iopf_fake_expect(device->fake, false);
+}
+
+static void testdev_put_device(struct testdev_device *device)
+{
+	scoped_guard(mutex, &device->lock) {
+		if (--device->users)
+			return;
+		testdev_remove_locked(device);
+	}
+	WARN_ON(device->fake->late);
+	iopf_fake_destroy(device->fake);
+	kfree(device);
 }
 
 static int testdev_open(struct inode *inode, struct file *file)
@@ -70,18 +157,17 @@ static int testdev_open(struct inode *inode, struct file *file)
 
 	if (!td)
 		return -ENOMEM;
-	mutex_init(&td->lock);
+	INIT_LIST_HEAD(&td->node);
 	spin_lock_init(&td->fifo_lock);
 	ret = kfifo_alloc(&td->fifo, TESTDEV_FIFO, GFP_KERNEL);
 	if (ret)
 		goto err_free;
-	td->fake = iopf_fake_create("iopf-test", PLATFORM_DEVID_AUTO);
-	if (IS_ERR(td->fake)) {
-		ret = PTR_ERR(td->fake);
+	td->own = testdev_new_device();
+	if (IS_ERR(td->own)) {
+		ret = PTR_ERR(td->own);
 		goto err_fifo;
 	}
-	td->fake->priv = td;
-	td->fake->respond = testdev_respond;
+	td->device = td->own;
 	file->private_data = td;
 	return nonseekable_open(inode, file);
 
@@ -92,54 +178,77 @@ err_free:
 	return ret;
 }
 
+static int testdev_add_locked(struct testdev_device *device,
+			      unsigned int granted)
+{
+	int ret;
+
+	lockdep_assert_held(&device->lock);
+	if (device->queued)
+		return 0;
+	iopf_fake_expect(device->fake, true);
+	ret = iopf_queue_add_device_granted(testdev_queue,
+					    iopf_fake_dev(device->fake),
+					    granted);
+	if (ret)
+		return ret;
+	device->queued = true;
+	return 0;
+}
+
+static void testdev_listen(struct testdev *td, u32 pasid)
+{
+	guard(spinlock)(&td->device->clients_lock);
+	td->pasid = pasid;
+	if (list_empty(&td->node))
+		list_add(&td->node, &td->device->clients);
+}
+
 static long testdev_bind(struct testdev *td, unsigned int granted)
 {
-	struct device *dev = iopf_fake_dev(td->fake);
+	struct testdev_device *device = td->device;
 	struct iommu_sva *bond;
 	int ret;
 
-	guard(mutex)(&td->lock);
+	guard(mutex)(&device->lock);
 	if (td->bond)
 		return -EBUSY;
-	ret = iopf_queue_add_device_granted(testdev_queue, dev, granted);
+	ret = testdev_add_locked(device, granted);
 	if (ret)
 		return ret;
-	bond = iommu_sva_bind_device(dev, current->mm);
+	bond = iommu_sva_bind_device(iopf_fake_dev(device->fake), current->mm);
 	if (IS_ERR(bond)) {
-		iopf_queue_remove_device(testdev_queue, dev);
+		if (!device->bonds)
+			testdev_remove_locked(device);
 		return PTR_ERR(bond);
 	}
 	td->bond = bond;
-	td->queued = true;
-	td->fake->closed = false;
-	return iommu_sva_get_pasid(bond);
+	device->bonds++;
+	testdev_listen(td, iommu_sva_get_pasid(bond));
+	return td->pasid;
 }
 
-static long __testdev_remove(struct testdev *td)
+/* The last one to leave takes the device from its queue. */
+static long testdev_unbind(struct testdev *td)
 {
-	lockdep_assert_held(&td->lock);
-	if (!td->queued)
+	struct testdev_device *device = td->device;
+
+	guard(mutex)(&device->lock);
+	if (!td->bond)
 		return -ENODEV;
-	iopf_queue_remove_device(testdev_queue, iopf_fake_dev(td->fake));
-	td->queued = false;
-	td->fake->closed = true;
+	iommu_sva_unbind_device(td->bond);
+	td->bond = NULL;
+	if (!--device->bonds)
+		testdev_remove_locked(device);
 	return 0;
 }
 
 static long testdev_remove(struct testdev *td)
 {
-	guard(mutex)(&td->lock);
-	return __testdev_remove(td);
-}
-
-static long testdev_unbind(struct testdev *td)
-{
-	guard(mutex)(&td->lock);
-	if (!td->bond)
+	guard(mutex)(&td->device->lock);
+	if (!td->device->queued)
 		return -ENODEV;
-	iommu_sva_unbind_device(td->bond);
-	td->bond = NULL;
-	__testdev_remove(td);
+	testdev_remove_locked(td->device);
 	return 0;
 }
 
@@ -148,23 +257,48 @@ static int testdev_release(struct inode *inode, struct file *file)
 	struct testdev *td = file->private_data;
 
 	testdev_unbind(td);
-	testdev_remove(td);
-	WARN_ON(td->fake->late);
-	iopf_fake_destroy(td->fake);
+	scoped_guard(spinlock, &td->device->clients_lock)
+		list_del_init(&td->node);
+	if (td->device != td->own)
+		testdev_put_device(td->device);
+	testdev_put_device(td->own);
 	kfifo_free(&td->fifo);
 	kfree(td);
 	return 0;
 }
 
+static const struct file_operations testdev_fops;
+
+/*
+ * Makes the client one of another's device; it has bound nothing so far. Its own
+ * stays until it is closed, for whoever uses the file at the same time.
+ */
+static long testdev_join(struct testdev *td, int fd)
+{
+	struct testdev_device *device;
+	CLASS(fd, f)(fd);
+
+	if (!fd_file(f) || fd_file(f)->f_op != &testdev_fops)
+		return -EBADF;
+	guard(mutex)(&testdev_join_lock);
+	if (td->device != td->own || !list_empty(&td->node))
+		return -EBUSY;
+	device = ((struct testdev *)fd_file(f)->private_data)->device;
+	if (device == td->own)
+		return -EBUSY;
+	scoped_guard(mutex, &device->lock)
+		device->users++;
+	WRITE_ONCE(td->device, device);
+	return 0;
+}
+
 static long testdev_flush(struct testdev *td)
 {
-	u32 pasid;
-
-	guard(mutex)(&td->lock);
+	guard(mutex)(&td->device->lock);
 	if (!td->bond)
 		return -ENODEV;
-	pasid = iommu_sva_get_pasid(td->bond);
-	return iopf_queue_flush_dev(iopf_fake_dev(td->fake), pasid);
+	return iopf_queue_flush_dev(iopf_fake_dev(td->device->fake),
+				    td->pasid);
 }
 
 static long testdev_ioctl(struct file *file, unsigned int cmd,
@@ -182,9 +316,11 @@ static long testdev_ioctl(struct file *file, unsigned int cmd,
 	case IOPF_TEST_FLUSH:
 		return testdev_flush(td);
 	case IOPF_TEST_LATE:
-		return READ_ONCE(td->fake->late);
+		return READ_ONCE(td->device->fake->late);
 	case IOPF_TEST_RESPONSES:
-		return READ_ONCE(td->fake->responses);
+		return READ_ONCE(td->device->fake->responses);
+	case IOPF_TEST_JOIN:
+		return testdev_join(td, arg);
 	default:
 		return -ENOTTY;
 	}
@@ -207,20 +343,14 @@ static int testdev_report(struct testdev *td,
 		fault.prm.flags |= IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
 	if (!(req->flags & IOPF_TEST_NO_PASID))
 		fault.prm.flags |= IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
-	return iommu_queue_iopf(iopf_fake_dev(td->fake), &fault);
-}
-
-static u32 testdev_pasid(struct testdev *td)
-{
-	guard(mutex)(&td->lock);
-	return td->bond ? iommu_sva_get_pasid(td->bond) : 0;
+	return iommu_queue_iopf(iopf_fake_dev(td->device->fake), &fault);
 }
 
 static ssize_t testdev_write(struct file *file, const char __user *buf,
 			     size_t len, loff_t *ppos)
 {
 	struct testdev *td = file->private_data;
-	u32 pasid = testdev_pasid(td);
+	u32 pasid = READ_ONCE(td->pasid);
 	struct iopf_test_request req;
 	size_t done = 0;
 	int ret;
@@ -246,6 +376,12 @@ static bool testdev_get(struct testdev *td, struct iopf_test_response *resp)
 	return kfifo_get(&td->fifo, resp);
 }
 
+static bool testdev_may_get(struct testdev *td)
+{
+	guard(spinlock)(&td->fifo_lock);
+	return !kfifo_is_empty(&td->fifo);
+}
+
 static ssize_t testdev_read(struct file *file, char __user *buf, size_t len,
 			    loff_t *ppos)
 {
@@ -256,12 +392,12 @@ static ssize_t testdev_read(struct file *file, char __user *buf, size_t len,
 	if (len < sizeof(resp))
 		return -EINVAL;
 	while (!testdev_get(td, &resp)) {
-		if (td->lost)
+		if (READ_ONCE(td->lost))
 			return -EOVERFLOW;
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
-		ret = wait_event_interruptible(td->fake->wait,
-					       !kfifo_is_empty(&td->fifo));
+		ret = wait_event_interruptible(td->device->fake->wait,
+					       testdev_may_get(td));
 		if (ret)
 			return ret;
 	}
@@ -272,8 +408,8 @@ static __poll_t testdev_poll(struct file *file, struct poll_table_struct *wait)
 {
 	struct testdev *td = file->private_data;
 
-	poll_wait(file, &td->fake->wait, wait);
-	return kfifo_is_empty(&td->fifo) ? 0 : EPOLLIN | EPOLLRDNORM;
+	poll_wait(file, &td->device->fake->wait, wait);
+	return testdev_may_get(td) ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
 static const struct file_operations testdev_fops = {

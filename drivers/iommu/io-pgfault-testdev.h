@@ -47,7 +47,7 @@ struct iopf_test_response {
 	__u32 reserved;
 };
 
-/* Binds the caller's address space; the argument is the device's grant. */
+/* Binds the caller's address space; the argument is a grant for a new device. */
 #define IOPF_TEST_BIND		_IO('P', 0)
 #define IOPF_TEST_UNBIND	_IO('P', 1)
 /* Waits for the faults of the caller's PASID. */
@@ -58,5 +58,7 @@ struct iopf_test_response {
 #define IOPF_TEST_LATE		_IO('P', 4)
 /* Responses that the device got, also those that nobody read. */
 #define IOPF_TEST_RESPONSES	_IO('P', 5)
+/* Uses the device of another open file, the argument, instead of its own. */
+#define IOPF_TEST_JOIN		_IO('P', 6)
 
 #endif /* _IO_PGFAULT_TESTDEV_H */

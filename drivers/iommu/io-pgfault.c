@@ -33,6 +33,7 @@
  *     iopf_handler(); detach closes the door in iopf_detach_handle(): groups
  *     that lanes have are withdrawn before it returns, groups that a provider
  *     owns are the provider's, who answers them before it frees the handle.
+ *     So a domain outlives every group through which it could be reached.
  *
  * Locks, outermost first
  *   iopf_queue::lock, dev_iommu::lock, iopf_devices_lock	(mutexes)
@@ -65,6 +66,8 @@
  *   RESPONDING	waited for: this is a call into the driver, not a handler
  *   ANSWERED	nothing; the handler frees it
  * So remove never waits for a handler, which may wait for user space for ever.
+ * A lane whose group is withdrawn is interrupted, so that it lets go of the
+ * address space and is free for other groups.
  *
  * tools/testing/selftests/iommu/iopf/iopf.pml is a model of this protocol.
  */
@@ -75,6 +78,7 @@
 #include <linux/iommu.h>
 #include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 
@@ -258,6 +262,7 @@ static struct iopf_group *iopf_take_group(struct iommu_fault_param *param,
 	group->fault_count = 0;
 	group->key = key;
 	group->mm = NULL;
+	group->resolver = NULL;
 	group->owned = false;
 	group->spoilt = false;
 	group->withdrawn = false;
@@ -527,10 +532,25 @@ static void iopf_mark_withdrawn(struct iopf_group *group,
 {
 	if (group->state == IOPF_QUEUED)
 		list_del(&group->node);
+	/* Ends a wait for user space; the lane clears it in iopf_run_group(). */
+	if (group->resolver)
+		set_notify_signal(group->resolver);
 	group->state = IOPF_RESPONDING;
 	group->withdrawn = true;
 	group->core_held = true;
 	list_add_tail(&group->core_node, taken);
+}
+
+/**
+ * iopf_group_withdrawn() - whether somebody else has answered a group
+ * @group: the group, which the caller resolves
+ *
+ * Return: true if it is pointless to go on.
+ */
+bool iopf_group_withdrawn(struct iopf_group *group)
+{
+	guard(spinlock)(&group->fault_param->lock);
+	return group->withdrawn;
 }
 
 static void iopf_take_matching(struct iommu_fault_param *param,
@@ -640,7 +660,6 @@ void iopf_detach_handle(struct device *dev, u32 pasid,
 	iopf_wait_for(param, &match);
 	iopf_put_param(param);
 }
-EXPORT_SYMBOL_GPL(iopf_detach_handle);
 
 /* The time limit */
 
@@ -649,14 +668,16 @@ static void iopf_expire(struct work_struct *work)
 	struct iommu_fault_param *param = container_of(to_delayed_work(work),
 					struct iommu_fault_param, expire);
 	u64 limit = (u64)READ_ONCE(iopf_timeout_ms) * NSEC_PER_MSEC;
+	u64 now = ktime_get_ns();
 	struct iopf_match match = {
 		.pasid = IOMMU_PASID_INVALID,
 		.owned = true,
-		.before = ktime_get_ns() - limit,
+		.before = now - limit,
 	};
 	unsigned int count = 0;
 
-	if (limit)
+	/* A limit that was raised may reach back to before the boot. */
+	if (limit && limit < now)
 		count = iopf_withdraw(param, &match);
 
 	guard(spinlock)(&param->lock);
@@ -752,6 +773,7 @@ static struct iopf_group *iopf_next_ready(struct iommu_fault_param *param)
 	list_del(&group->node);
 	group->state = IOPF_RUNNING;
 	group->held = true;
+	group->resolver = current;
 	/* This lane may block: what else there is shall not wait for it. */
 	if (!list_empty(&param->ready))
 		iopf_start_lane(param);
@@ -790,7 +812,11 @@ static void iopf_run_group(struct iommu_fault_param *param,
 	code = iopf_mm_resolve(group);
 	mmdrop(group->mm);
 	group->mm = NULL;
+	cond_resched();
 	spin_lock(&param->lock);
+	group->resolver = NULL;
+	if (group->withdrawn)
+		clear_notify_signal();
 	iopf_answer_held(param, group, code);
 }
 
@@ -1025,7 +1051,7 @@ static int iopf_add_request(struct iommu_fault_param *param,
 
 		/* Keeps the book-keeping, and remove, until it is answered. */
 		if (ret == -EBUSY) {
-			param->refusing++;
+			WRITE_ONCE(param->refusing, param->refusing + 1);
 			param->users++;
 		}
 		*first = iopf_take_first(param);
@@ -1048,7 +1074,8 @@ static void iopf_refuse(struct iommu_fault_param *param,
 	spin_lock(&param->lock);
 	param->stats.responses[IOMMU_PAGE_RESP_INVALID]++;
 	param->stats.refused++;
-	if (!--param->refusing)
+	WRITE_ONCE(param->refusing, param->refusing - 1);
+	if (!param->refusing)
 		wake_up(&param->wait);
 	last = iopf_put_locked(param);
 	spin_unlock(&param->lock);
@@ -1323,7 +1350,7 @@ int iopf_queue_add_device_granted(struct iopf_queue *queue, struct device *dev,
 
 	if (!queue || !granted)
 		return -EINVAL;
-	if (!dev_iommu_ops(dev)->page_response)
+	if (!dev->iommu || !dev_iommu_ops(dev)->page_response)
 		return -ENODEV;
 	param = iopf_alloc_param(queue, dev, min(granted, IOPF_MAX_GRANT));
 	if (!param)

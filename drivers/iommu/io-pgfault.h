@@ -185,6 +185,7 @@ struct iommu_fault_param {
 enum iommu_page_response_code iopf_mm_resolve(struct iopf_group *group);
 bool iopf_mm_try(struct iopf_group *group, enum iommu_page_response_code *code);
 void iopf_group_enqueue(struct iopf_group *group);
+bool iopf_group_withdrawn(struct iopf_group *group);
 
 /* The time limit; 0 for none. */
 extern unsigned int iopf_timeout_ms;

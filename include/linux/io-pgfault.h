@@ -17,6 +17,7 @@ struct iommu_attach_handle;
 struct iommu_fault_param;
 struct iopf_queue;
 struct mm_struct;
+struct task_struct;
 
 #define IOMMU_FAULT_PERM_READ	BIT(0)
 #define IOMMU_FAULT_PERM_WRITE	BIT(1)
@@ -122,6 +123,7 @@ struct iopf_fault {
  * @key: PASID and group index
  * @seq: place in the order of groups of this device
  * @reported: when the last request came, monotonic, ns
+ * @resolver: the lane that resolves the group, while it does
  * @state: how far the group is
  * @owned: a provider has it: flush does not wait for it
  * @spoilt: requests of the group were dropped: to be answered INVALID
@@ -148,6 +150,7 @@ struct iopf_group {
 	u64 key;
 	u64 seq;
 	u64 reported;
+	struct task_struct *resolver;
 	u8 state;
 	bool owned : 1;
 	bool spoilt : 1;

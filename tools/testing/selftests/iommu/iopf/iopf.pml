@@ -4,19 +4,30 @@
  * resolve groups, and whoever takes groups away from them: flush, detach of a
  * PASID, the time limit, and removal of the device. It follows
  * drivers/iommu/io-pgfault.c step by step; one atomic{} or d_step{} here is one
- * section under the device's lock there.
+ * section under the device's lock there. The interrupt thread holds the
+ * driver's lock while it reports, and may resolve a group itself; the drain
+ * callback waits until the thread has read what the hardware had sent.
  *
- * Checked with spin -search:
+ * Checked with spin by the script "model":
  *  - every accepted group is answered exactly once, by handler or withdrawer;
  *  - no response leaves after removal has returned;
  *  - no response for the PASID leaves after detach of the PASID has returned;
  *  - a slot is recycled exactly once and never while somebody may touch it;
  *  - the device's book-keeping is freed once, and after its last user;
- *  - flush returns only when what it found is answered;
+ *  - flush returns only when what the hardware had sent before is answered;
  *  - no deadlock (invalid end states), also when a handler never answers.
  *
- * GROUPS is the number of groups that the device sends. BUG=n plants one of
- * the faults that the model must find; the checker runs them all.
+ * GROUPS is the number of groups that the device sends. BUG=n plants a fault
+ * that the checks must find:
+ *  1	a handler answers a group that was withdrawn
+ *  2	a withdrawer recycles a group that a handler holds
+ *  3	detach does not wait for responses that are under way
+ *  4	remove does not wait for responses that are under way
+ *  5	flush holds the device's lock while it drains
+ *  6	flush does not drain
+ *  7	flush is called with the driver's lock held
+ *  8	the reporting thread queues a group that was withdrawn meanwhile
+ *  9	a report is taken after removal has begun
  */
 #ifndef GROUPS
 #define GROUPS 2
@@ -43,6 +54,10 @@ byte users = 1;			/* param->users: registration + groups */
 bool param_freed;
 bool reporter_done;		/* nothing will be reported any more */
 bool hung[GROUPS];		/* a handler that does not answer */
+
+bool driver_lock;		/* held by the interrupt thread */
+bool device_lock;		/* only where it is held for more than a step */
+byte consumed;			/* groups read by the interrupt thread */
 
 /* Sends the response to the device: the lock is not held. */
 inline page_response(g)
@@ -78,22 +93,82 @@ inline finish(g)
 	state[g] = DONE
 }
 
+/* Whether the caller may answer g: under the lock. */
+inline claim(g)
+{
+	mine = !withdrawn[g];
+	if
+	:: mine -> state[g] = RESPONDING
+	:: else
+	fi
+}
+
+/* The handler lets go of g: under the lock. */
+inline release(g)
+{
+	held[g] = false;
+	if
+	:: !core[g] -> recycle(g)
+	:: else
+	fi
+}
+
+/* The interrupt thread. A group is queued, or tried on the spot. */
 proctype reporter()
 {
 	byte r = 0;
+	bool first, mine;
 	do
 	:: r < GROUPS ->
-		d_step {
+		atomic { !driver_lock -> driver_lock = true };
+		atomic {
+			!device_lock;
 			assert(removed || !param_freed);
+			first = false;
 			if
+#if BUG == 9
+			:: handle_set ->
+#else
 			:: !removed && handle_set ->
+#endif
 				accepted[r] = true;
 				users++;
-				state[r] = QUEUED
+				if
+				:: state[r] = QUEUED
+				:: state[r] = RUNNING; held[r] = true;
+				   first = true; users++
+				fi
 			:: else
 			fi
 		}
-		r++
+		if
+		:: first ->
+			if
+			:: d_step { claim(r) };	/* it could be had */
+			   if
+			   :: mine -> page_response(r); atomic { finish(r) }
+			   :: else
+			   fi;
+			   d_step { release(r); put_param() }
+			:: d_step {		/* it could not: to a lane */
+				if
+#if BUG != 8
+				:: withdrawn[r] -> release(r)
+#endif
+				:: else -> state[r] = QUEUED; held[r] = false
+				fi;
+				put_param()
+			   }
+			fi
+		:: else
+		fi;
+		atomic {
+			r++;
+			first = false;
+			mine = false;
+			consumed = r;
+			driver_lock = false
+		}
 	:: else -> break
 	od;
 	reporter_done = true
@@ -114,7 +189,7 @@ end:	do
 		state[l] = RUNNING;
 		held[l] = true
 	   };
-	   /* Resolve: may take for ever when user space does not answer. */
+	   /* Resolve: waits for user space until that, or a withdrawer, comes. */
 	   if
 	   :: hung[l] = true;
 end_hung:	(withdrawn[l])
@@ -122,13 +197,7 @@ end_hung:	(withdrawn[l])
 	   fi;
 	   hung[l] = false;
 	   assert(!param_freed);
-	   d_step {
-		mine = !withdrawn[l];
-		if
-		:: mine -> state[l] = RESPONDING
-		:: else
-		fi
-	   };
+	   d_step { claim(l) };
 	   if
 	   :: mine ->
 		page_response(l);
@@ -141,13 +210,7 @@ end_hung:	(withdrawn[l])
 	   :: else
 	   fi;
 #endif
-	   d_step {
-		held[l] = false;
-		if
-		:: !core[l] -> recycle(l)
-		:: else
-		fi
-	   }
+	   d_step { release(l) }
 	od
 }
 
@@ -201,17 +264,41 @@ inline withdraw(w)
 
 #define SETTLED(g) (g >= GROUPS || state[g % GROUPS] != RESPONDING)
 
+#define ANSWERED(g) (g >= GROUPS || !found[g % GROUPS] || \
+		     state[g % GROUPS] == DONE)
+
 /* iopf_queue_flush_dev(): waits for what it found; handlers may hang. */
 proctype flusher()
 {
 	bool found[GROUPS];
-	byte f = 0;
+	byte f = 0, snapshot;
 	atomic {
 		if
 		:: removed -> goto out
 		:: else
 		fi;
-		users++;
+		users++
+	};
+#if BUG == 5
+	atomic { !device_lock -> device_lock = true };
+#endif
+#if BUG == 7
+	atomic { !driver_lock -> driver_lock = true };
+#endif
+	/* The drain callback: so much has the hardware sent, it will be read. */
+	atomic {
+		snapshot = consumed;
+		if
+		:: snapshot < GROUPS -> snapshot++
+		:: snapshot + 1 < GROUPS -> snapshot = snapshot + 2
+		:: true
+		fi
+	};
+#if BUG != 6
+	(consumed >= snapshot);
+#endif
+	atomic {
+		device_lock = false;
 		do
 		:: f < GROUPS ->
 			found[f] = (state[f] != FREE && state[f] != DONE);
@@ -220,14 +307,19 @@ proctype flusher()
 		od;
 		f = 0
 	};
-	do
-	:: f < GROUPS ->
-end_wait:	(!found[f] || state[f] == DONE);
-		assert(!found[f] || answers[f] == 1);
-		f++
-	:: else -> break
-	od;
-	atomic { put_param() };
+	/* The completion, when the last of them is answered. */
+end_wait: atomic {
+		(ANSWERED(0) && ANSWERED(1) && ANSWERED(2));
+		/* Nothing of what was sent before the flush is left. */
+		do
+		:: f < snapshot ->
+			assert(consumed > f);
+			assert(!accepted[f] || answers[f] == 1);
+			f++
+		:: else -> break
+		od;
+		put_param()
+	};
 out:	skip
 }
 
@@ -276,14 +368,16 @@ proctype remover(bool detach)
 proctype judge()
 {
 	byte j = 0;
-	(remove_returned && reporter_done);
-	do
-	:: j < GROUPS ->
-		assert(!accepted[j] || answers[j] == 1);
-		assert(accepted[j] || answers[j] == 0);
-		j++
-	:: else -> break
-	od
+	atomic {
+		(remove_returned && reporter_done);
+		do
+		:: j < GROUPS ->
+			assert(!accepted[j] || answers[j] == 1);
+			assert(accepted[j] || answers[j] == 0);
+			j++
+		:: else -> break
+		od
+	}
 }
 
 active proctype start()
@@ -299,8 +393,12 @@ active proctype start()
 #if GROUPS > 1
 		run lane();
 #endif
+#ifndef NO_FLUSH
 		run flusher();
+#endif
+#ifndef NO_TIMER
 		run timer();
+#endif
 		run remover(d);
 		run judge()
 	}

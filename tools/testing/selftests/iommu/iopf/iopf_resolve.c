@@ -6,23 +6,22 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/syscall.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "../../kselftest_harness.h"
 #include "iopf_util.h"
 
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT 21
-#endif
 #ifndef MFD_HUGETLB
 #define MFD_HUGETLB 4U
 #endif
 
 #define GRANT	64
+#define TRACING	"/sys/kernel/tracing"
+#define TIMEOUT	"/sys/module/io_pgfault/parameters/timeout_ms"
 
 FIXTURE(iopf)
 {
@@ -177,48 +176,34 @@ TEST_F(iopf, file_and_its_end)
 TEST_F(iopf, hugetlb)
 {
 	int fd = memfd_create("iopf-huge", MFD_HUGETLB);
-	size_t len = 2 << 20;
+	size_t len = huge_size();
 	char *p;
 
-	if (fd < 0 || ftruncate(fd, len))
-		SKIP(return, "no hugetlb pages");
+	ASSERT_TRUE(write_text("/proc/sys/vm/nr_hugepages", "4"));
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, ftruncate(fd, len));
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		SKIP(return, "no hugetlb pages");
+	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_EQ(RESP_SUCCESS,
 		  iopf_fault(self->fd, p + 5 * self->page, PERM_W));
 	EXPECT_TRUE(is_present(p));
 	EXPECT_TRUE(is_present(p + len - 1));
 	munmap(p, len);
 	close(fd);
+	EXPECT_TRUE(write_text("/proc/sys/vm/nr_hugepages", "0"));
 }
 
 TEST_F(iopf, transparent_huge)
 {
-	size_t len = 2 << 20;
+	size_t len = huge_size();
 	char *p = map_anon(2 * len, PROT_READ | PROT_WRITE);
 
 	p = (char *)(((uintptr_t)p + len - 1) & ~(len - 1));
-	if (madvise(p, len, MADV_HUGEPAGE))
-		SKIP(return, "no transparent huge pages");
+	ASSERT_EQ(0, madvise(p, len, MADV_HUGEPAGE));
 	EXPECT_EQ(RESP_SUCCESS,
 		  iopf_fault(self->fd, p + 7 * self->page, PERM_W));
 	EXPECT_TRUE(is_present(p));
 	EXPECT_TRUE(is_present(p + len - 1));
-}
-
-TEST_F(iopf, swap)
-{
-	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
-
-	strcpy(p, "swapped");
-	if (madvise(p, self->page, MADV_PAGEOUT) || is_present(p))
-		SKIP(return, "no swap");
-	/* Bit 62: the page is swapped. */
-	EXPECT_TRUE(pagemap(p) >> 62 & 1);
-	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
-	EXPECT_TRUE(is_present(p));
-	EXPECT_STREQ("swapped", p);
 }
 
 TEST_F(iopf, copy_on_write)
@@ -254,6 +239,29 @@ TEST_F(iopf, copy_on_write)
 	close(to_child[1]);
 }
 
+/* The limit is that of the process, though a worker resolves the fault. */
+TEST_F(iopf, stack_limit)
+{
+	size_t len = 512 * self->page;
+	char *base = map_anon(len, PROT_NONE), *end = base + len - self->page;
+	struct rlimit before, small = { 0 };
+
+	ASSERT_EQ(0, munmap(base, len));
+	ASSERT_NE(MAP_FAILED,
+		  mmap(end - self->page, self->page, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED,
+		       -1, 0));
+	ASSERT_EQ(0, getrlimit(RLIMIT_STACK, &before));
+	small.rlim_cur = 64 * self->page;
+	small.rlim_max = before.rlim_max;
+	ASSERT_EQ(0, setrlimit(RLIMIT_STACK, &small));
+	EXPECT_EQ(RESP_SUCCESS,
+		  iopf_fault(self->fd, end - 64 * self->page, PERM_W));
+	EXPECT_EQ(RESP_INVALID,
+		  iopf_fault(self->fd, end - 65 * self->page, PERM_W));
+	EXPECT_EQ(0, setrlimit(RLIMIT_STACK, &before));
+}
+
 TEST_F(iopf, growing_stack)
 {
 	size_t len = 512 * self->page;
@@ -277,28 +285,6 @@ TEST_F(iopf, growing_stack)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
 	EXPECT_EQ(RESP_INVALID,
 		  iopf_fault(self->fd, base + 130 * self->page, PERM_W));
-}
-
-struct monitor {
-	int uffd;
-	void *page;
-	size_t size;
-	unsigned int events;
-};
-
-static int uffd_open(struct monitor *m, char *p, size_t len, uint64_t mode)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = {
-		.range = { .start = (uintptr_t)p, .len = len },
-		.mode = mode,
-	};
-
-	m->size = page_size();
-	m->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (m->uffd < 0 || ioctl(m->uffd, UFFDIO_API, &api))
-		return -1;
-	return ioctl(m->uffd, UFFDIO_REGISTER, &reg);
 }
 
 /* Answers one missing page or write-protect event. */
@@ -338,8 +324,8 @@ TEST_F(iopf, uffd_missing)
 	pthread_t thread;
 
 	strcpy(src, "from the monitor");
-	if (uffd_open(&m, p, self->page, UFFDIO_REGISTER_MODE_MISSING))
-		SKIP(return, "no userfaultfd");
+	ASSERT_EQ(0, uffd_open(&m, p, self->page,
+			       UFFDIO_REGISTER_MODE_MISSING));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, uffd_serve, &m));
 	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
 	ASSERT_EQ(0, pthread_join(thread, NULL));
@@ -360,9 +346,8 @@ TEST_F(iopf, uffd_write_protect)
 	pthread_t thread;
 
 	strcpy(p, "protected");
-	if (uffd_open(&m, p, self->page, UFFDIO_REGISTER_MODE_WP) ||
-	    ioctl(m.uffd, UFFDIO_WRITEPROTECT, &wp))
-		SKIP(return, "no write-protect userfaultfd");
+	ASSERT_EQ(0, uffd_open(&m, p, self->page, UFFDIO_REGISTER_MODE_WP));
+	ASSERT_EQ(0, ioctl(m.uffd, UFFDIO_WRITEPROTECT, &wp));
 	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_R));
 	EXPECT_EQ(0, m.events);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, uffd_serve, &m));
@@ -380,8 +365,8 @@ TEST_F(iopf, uffd_silent)
 	struct monitor m = { };
 	int i;
 
-	if (uffd_open(&m, p, 4 * self->page, UFFDIO_REGISTER_MODE_MISSING))
-		SKIP(return, "no userfaultfd");
+	ASSERT_EQ(0, uffd_open(&m, p, 4 * self->page,
+			       UFFDIO_REGISTER_MODE_MISSING));
 	for (i = 0; i < 4; i++)
 		EXPECT_EQ(0, iopf_report(self->fd, p + i * self->page, PERM_W,
 					 10 + i, IOPF_TEST_LAST));
@@ -395,6 +380,31 @@ TEST_F(iopf, uffd_silent)
 	usleep(100000);
 	EXPECT_EQ(RESP_NONE, iopf_next(self->fd, 0));
 	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_LATE));
+}
+
+/* With a time limit neither the device waits for ever, nor who resolves. */
+TEST_F(iopf, uffd_time_limit)
+{
+	char *p = map_anon(GRANT * self->page, PROT_READ | PROT_WRITE);
+	char *q = map_anon(self->page, PROT_READ | PROT_WRITE);
+	struct monitor m = { };
+	int i, round;
+
+	ASSERT_EQ(0, uffd_open(&m, p, GRANT * self->page,
+			       UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_TRUE(write_text(TIMEOUT, "50"));
+	/* More than are resolved side by side, twice. */
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < GRANT / 2; i++)
+			EXPECT_EQ(0, iopf_report(self->fd, p + i * self->page,
+						 PERM_W, i, IOPF_TEST_LAST));
+		for (i = 0; i < GRANT / 2; i++)
+			EXPECT_EQ(RESP_INVALID, iopf_next(self->fd, 10000));
+	}
+	EXPECT_TRUE(write_text(TIMEOUT, "0"));
+	/* The monitor has not said a word, and yet: */
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, q, PERM_W));
+	close(m.uffd);
 }
 
 /* The process is gone, its device not yet. */
@@ -433,6 +443,69 @@ TEST_F(iopf, flood)
 		ASSERT_EQ(0, iopf_report(self->fd, p, PERM_W, i, 0));
 	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_W));
 	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
+}
+
+/* The value of a column of a device's row in debugfs, or -1. */
+static long column(const char *device, const char *name)
+{
+	FILE *file = fopen("/sys/kernel/debug/iopf/devices", "r");
+	char head[512] = "", row[512], *saved, *word;
+	int at = -1, i = 0;
+	long value = -1;
+
+	if (!file || !fgets(head, sizeof(head), file))
+		return -1;
+	for (word = strtok_r(head, " \n", &saved); word;
+	     word = strtok_r(NULL, " \n", &saved), i++)
+		if (!strcmp(word, name))
+			at = i;
+	while (value < 0 && fgets(row, sizeof(row), file)) {
+		word = strtok_r(row, " \n", &saved);
+		if (!word || strcmp(word, device))
+			continue;
+		for (i = 0; word && i < at; i++)
+			word = strtok_r(NULL, " \n", &saved);
+		if (word)
+			value = atol(word);
+	}
+	fclose(file);
+	return value;
+}
+
+/* A fault leaves its traces, and is counted. */
+TEST_F(iopf, seen)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+	char trace[8192], want[128], device[64] = "";
+	const char *events[] = { "iopf_report", "iopf_group", "iopf_resolve",
+				 "iopf_respond" };
+	int i;
+
+	ASSERT_TRUE(write_text(TRACING "/trace", ""));
+	ASSERT_TRUE(write_text(TRACING "/events/io_pgfault/enable", "1"));
+	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_R | PERM_W));
+	EXPECT_EQ(0, iopf_report(self->fd, p, PERM_R, 5, 0));
+	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
+	EXPECT_TRUE(write_text(TRACING "/events/io_pgfault/enable", "0"));
+	ASSERT_TRUE(read_text(TRACING "/trace", trace, sizeof(trace)));
+	for (i = 0; i < 4; i++) {
+		snprintf(want, sizeof(want), " %s: dev=iopf-test", events[i]);
+		EXPECT_NE(NULL, strstr(trace, want));
+	}
+	snprintf(want, sizeof(want), "group=1 addr=0x%lx perm=r|w code=success",
+		 (unsigned long)p);
+	EXPECT_NE(NULL, strstr(trace, want));
+	EXPECT_NE(NULL, strstr(trace, "group=5 requests=1 why=flush"));
+	EXPECT_NE(NULL, strstr(trace, " iopf_flush: dev=iopf-test"));
+
+	ASSERT_EQ(1, sscanf(strstr(trace, "dev=iopf-test") ?: "",
+			    "dev=%63s", device));
+	EXPECT_EQ(2, column(device, "requests"));
+	EXPECT_EQ(1, column(device, "groups"));
+	EXPECT_EQ(1, column(device, "success"));
+	EXPECT_EQ(1, column(device, "dropped"));
+	EXPECT_EQ(0, column(device, "in_flight"));
+	EXPECT_EQ(GRANT, column(device, "granted"));
 }
 
 TEST_F(iopf, removed)

@@ -6,12 +6,14 @@
 #define _IOPF_UTIL_H
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "io-pgfault-testdev.h"
@@ -106,6 +108,63 @@ static inline bool is_present(const void *addr)
 static inline uint64_t pfn_of(const void *addr)
 {
 	return pagemap(addr) & ((1ULL << 55) - 1);
+}
+
+static inline bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	ssize_t len = strlen(text);
+	bool ok = fd >= 0 && write(fd, text, len) == len;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static inline bool read_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t len = fd >= 0 ? read(fd, text, size - 1) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	text[len < 0 ? 0 : len] = '\0';
+	return len >= 0;
+}
+
+/* What a page table of the lowest level maps: a huge page, for arm64 and x86. */
+static inline size_t huge_size(void)
+{
+	return page_size() * page_size() / sizeof(uint64_t);
+}
+
+/**
+ * struct monitor - a userfaultfd
+ * @uffd: the file
+ * @page: what a missing page is filled with
+ * @size: of a page
+ * @events: how many it has answered
+ */
+struct monitor {
+	int uffd;
+	void *page;
+	size_t size;
+	unsigned int events;
+};
+
+static inline int uffd_open(struct monitor *m, char *p, size_t len, uint64_t mode)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)p, .len = len },
+		.mode = mode,
+	};
+
+	m->size = page_size();
+	m->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (m->uffd < 0 || ioctl(m->uffd, UFFDIO_API, &api))
+		return -1;
+	return ioctl(m->uffd, UFFDIO_REGISTER, &reg);
 }
 
 #endif /* _IOPF_UTIL_H */

@@ -138,8 +138,8 @@ def doorbell_boots(kernels):
     """[(kernel, title, function, its arguments)]"""
     return [(kernel, f"{layout.TITLES[machine]}, {boot}", suite.run_boot,
              (kernel, machine, boot))
-            for boot in suite.BOOTS for machine in layout.MACHINES
-            if machine in suite.machines_of(boot) for kernel in kernels]
+            for boot in suite.BOOTS if suite.BOOTS[boot].base
+            for machine in suite.BOOTS[boot].machines for kernel in kernels]
 
 
 def fault_boots(kernels):

@@ -122,8 +122,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernel", choices=("ours", "debug"),
-                        action="append", help="default: both")
+    parser.add_argument("--kernel", choices=("ours", "debug", "kcsan"),
+                        action="append", help="default: ours and debug")
     parser.add_argument("--machine", choices=layout.MACHINES,
                         action="append", help="default: both")
     parser.add_argument("--no-self-test", action="store_true")

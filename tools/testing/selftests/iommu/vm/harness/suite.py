@@ -25,64 +25,70 @@ TESTS = {
     "msi_race": (1, 60),
     "msi_identity": (8, 60),
     "msi_width": (2, 60),
+    "iopf_resolve": (21, 60),
+    "iopf_memory": (3, 60),
+    "iopf_races": (6, 90),
+    "iopf_fail_nth": (3, 60),
     "iommufd": (190, 120),
     "iommufd_fail_nth": (7, 120),
     "iopf_iommufd": (6, 60),
     "iopf_watch": (5, 60),
 }
+# "make test LONG=1": 10,000 processes killed, 10 million random requests.
+LONG = 100 if os.environ.get("LONG") else 1
+LONG_SECONDS = {"iopf_races": 3600}
 # Devices of which "devices" tells the host where their interrupts go.
 PROVED = 5
-SUITES = {"iommu-dma-msi": "drivers/iommu/dma-iommu-msi-test.c"}
+SUITES = {"iommu-dma-msi": "drivers/iommu/dma-iommu-msi-test.c",
+          "iommu-iopf": "drivers/iommu/io-pgfault-test.c"}
 
 
 class Boot:
-    """Programs that run in one boot, on what devices, how it is booted."""
+    """Programs that run in one boot, on what devices, how it is booted.
 
-    def __init__(self, programs, roles, append="", kunit=False,
-                 machines=tuple(layout.MACHINES)):
+    kunit names a suite that runs when it boots. One that needs no device runs
+    on one machine only; one whose programs need the series not on the base.
+    """
+
+    def __init__(self, programs, roles, append="", kunit="",
+                 machines=tuple(layout.MACHINES), base=True):
         self.programs, self.roles = programs, roles
         self.append, self.kunit = append, kunit
-        self.machines = machines
+        self.machines, self.base = machines, base
 
 
 # The debug kernel is slow: what both machines do alike runs on one.
 ONCE = {"identity": "its", "forcedac": "v2m"}
+SLOW = ("debug", "kcsan")
 BOOTS = {
     "devices": Boot(["msi_devices", "msi_group", "msi_fault", "msi_affinity",
                      "msi_vfio", "msi_trace", "msi_rebind", "msi_fail_nth"],
                     layout.WORKERS + ["edu", "rng", "pair0", "pair1",
-                                      "port3"], kunit=True),
+                                      "port3"], kunit="iommu-dma-msi"),
     "ports": Boot(["msi_port", "msi_race"],
                   ["port", "port1", "port2", "port3", "noacs0", "noacs1",
                    "shared"]),
     "identity": Boot(["msi_identity"], layout.WORKERS,
                      "iommu.passthrough=1"),
     "forcedac": Boot(["msi_width"], ["msi32", "msi64"], "iommu.forcedac=1"),
+    "iopf": Boot(["iopf_resolve", "iopf_memory", "iopf_races",
+                  "iopf_fail_nth", "iopf_watch"], [],
+                 f"io_pgfault_test.requests={100000 * LONG}",
+                 kunit="iommu-iopf", machines=("its",), base=False),
     # iommufd's own tests, with huge pages of 2 MiB for some.
     "iommufd": Boot(["iommufd", "iommufd_fail_nth", "iopf_iommufd"], [],
                     "hugepages=80", machines=("its",)),
-    "watch": Boot(["iopf_watch"], [], machines=("its",)),
 }
-# The base has neither the test device nor the tables.
-FAULT_BOOTS = ("watch",)
 
 
-def machines_of(name):
-    """Where a boot runs on the base too; none if it needs our core."""
-    return () if name in FAULT_BOOTS else BOOTS[name].machines
-
-
-def kunit_cases():
-    """How many results the suites must show, counted in their source."""
-    total = 0
-    for source in SUITES.values():
-        path = os.path.join(paths.LINUX, source)
-        if not os.path.exists(path):
-            return None
-        with open(path, encoding="utf-8") as file:
-            total += len(re.findall(r"^\s*KUNIT_CASE\w*\(", file.read(),
-                                    re.MULTILINE))
-    return total
+def kunit_cases(name):
+    """How many results a suite must show, counted in its source."""
+    path = os.path.join(paths.LINUX, SUITES[name])
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return len(re.findall(r"^\s*KUNIT_CASE\w*\(", file.read(),
+                              re.MULTILINE))
 
 
 def modules(kernels):
@@ -96,6 +102,10 @@ def modules(kernels):
         paths.fail(f"{path} is not there: 'make kernel DEBUG=1' makes it")
     return [(name, path)]
 
+
+# Functions of the series: data races elsewhere are the base's.
+OURS = re.compile(r"iopf_|iommu_queue_iopf|iommu_page_response|"
+                  r"iommu_report_device_fault|testdev_")
 
 # What a kernel cannot run on a machine: (kernel, machine, boot's name): why,
 # and which programs.
@@ -122,6 +132,7 @@ def boots(kernel, machines):
     return [(machine, name) for name in BOOTS for machine in machines
             if programs(kernel, machine, name) and
             machine in BOOTS[name].machines and
+            (kernel != "kcsan" or name == "iopf") and
             (kernel != "debug" or ONCE.get(name, machine) == machine)]
 
 
@@ -132,12 +143,18 @@ def skipped(kernel, machines):
             if unfit == kernel and machine in machines for program in which]
 
 
+def seconds(program):
+    """How long it may take."""
+    return TESTS[program][1] if LONG == 1 else \
+        max(TESTS[program][1], LONG_SECONDS.get(program, 0))
+
+
 def runs(boot, which, slow):
     """The job's lines: seconds, command."""
     factor = 4 if slow else 1
-    lines = [(TESTS[name][1] * factor, name) for name in which]
+    lines = [(seconds(name) * factor, name) for name in which]
     if boot.kunit:
-        lines.insert(0, (10, "kunit_results " + " ".join(SUITES)))
+        lines.insert(0, (10, f"kunit_results {boot.kunit}"))
     return lines
 
 
@@ -145,7 +162,7 @@ def expected(boot, which, leak_scan):
     """(passes, skips) of a boot in which nothing is wrong."""
     passes = sum(TESTS[name][0] for name in which)
     if boot.kunit:
-        passes += kunit_cases() or 1
+        passes += kunit_cases(boot.kunit) or 1
     return passes + leak_scan, 0
 
 
@@ -168,13 +185,16 @@ class Report:
 def machine_for(kernel, machine, name, base, watch_memory="640M"):
     """The VM that runs a boot of the suite."""
     boot = BOOTS[name]
-    slow = kernel == "debug"
-    append = boot.append + (" kunit.enable=1" if boot.kunit else "")
+    slow = kernel in SLOW
+    append = boot.append
+    if boot.kunit:
+        append += f" kunit.enable=1 kunit.filter_glob={boot.kunit}"
     lines = runs(boot, programs(kernel, machine, name), slow)
     return VM(f"{kernel}-{machine}-{name}", paths.image(kernel), machine,
-              Job(lines, boot.roles), base, append=append.strip(),
-              memory="1G" if slow else watch_memory,
-              timeout=sum(seconds for seconds, _ in lines) + 60)
+              Job(lines, boot.roles, {"IOPF_SCALE": str(LONG)}), base,
+              append=append.strip(), memory="1G" if slow else watch_memory,
+              smp=4 if kernel == "kcsan" else 2,
+              timeout=sum(limit for limit, _ in lines) + 60 * LONG)
 
 
 def run_boot(kernel, machine, name, base, watch=None):
@@ -183,7 +203,8 @@ def run_boot(kernel, machine, name, base, watch=None):
     passes, skips = expected(BOOTS[name], programs(kernel, machine, name),
                              kernel == "debug")
     report = Report(kernel, machine, name, outcome,
-                    verdict.judge(outcome, passes, skips))
+                    verdict.judge(outcome, passes, skips,
+                                  OURS if kernel == "kcsan" else None))
     # The guest counted, and so did the host: they must agree.
     if not report.faults and report.count("pass") != passes:
         report.faults.append(f"{report.count('pass')} results were printed, "

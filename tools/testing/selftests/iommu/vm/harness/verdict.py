@@ -22,20 +22,31 @@ HARMLESS = re.compile(
     r"Kernel command line: [ \w.,=*/:-]*)\s*$")
 
 
-def forbidden(console):
-    """The lines of a console that no healthy kernel prints."""
-    return [line.strip() for line in console.splitlines()
-            if FORBIDDEN.search(line) and not HARMLESS.match(line)]
+RACE = re.compile(r"BUG: KCSAN: [\w-]+ in (.*)")
 
 
-def judge(outcome, passes, skips):
+def forbidden(console, ours=None):
+    """The lines of a console that no healthy kernel prints.
+
+    ours: a pattern of functions; data races in others are not counted.
+    """
+    found = [line.strip() for line in console.splitlines()
+             if FORBIDDEN.search(line) and not HARMLESS.match(line)]
+    if not ours:
+        return found
+    races = [(line, RACE.search(line)) for line in found]
+    return [line for line, race in races
+            if not race or ours.search(race.group(1))]
+
+
+def judge(outcome, passes, skips, ours=None):
     """What speaks against the run, worst first; an empty list is a pass."""
     faults = []
     if outcome.timed_out:
         faults.append("it did not end in time")
     elif outcome.status != 0:
         faults.append(f"QEMU ended with {outcome.status}")
-    for line in forbidden(outcome.console)[:5]:
+    for line in forbidden(outcome.console, ours)[:5]:
         faults.append(f"the console says: {line}")
     lines = outcome.results
     last = lines[-1] if lines else "(nothing)"

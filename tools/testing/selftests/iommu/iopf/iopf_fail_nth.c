@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * I/O page faults: every allocation fails once
+ *
+ * Each allocation that binding makes fails in turn: an errno, nothing is left
+ * behind, and the next attempt succeeds. Then those in the report path: no fault
+ * is lost, for what the reporting thread cannot allocate a worker can.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../../kselftest_harness.h"
+#include "iopf_util.h"
+
+#define GRANT		64
+#define PAGES		16
+/* More than any of these paths allocates. */
+#define MAX_SITES	400
+#define DEBUG		"/sys/kernel/debug/"
+
+FIXTURE(sweep)
+{
+	int fail_nth;
+	size_t page;
+};
+
+static bool configure(const char *injector)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), DEBUG "%s/verbose", injector);
+	if (!write_text(path, "0"))
+		return false;
+	snprintf(path, sizeof(path), DEBUG "%s/ignore-gfp-wait", injector);
+	return write_text(path, "N");
+}
+
+FIXTURE_SETUP(sweep)
+{
+	self->page = page_size();
+	ASSERT_TRUE(configure("failslab"));
+	ASSERT_TRUE(configure("fail_page_alloc"));
+	ASSERT_TRUE(write_text(DEBUG "fail_page_alloc/min-order", "0"));
+	self->fail_nth = open("/proc/thread-self/fail-nth", O_RDWR);
+	ASSERT_GE(self->fail_nth, 0);
+}
+
+FIXTURE_TEARDOWN(sweep)
+{
+	close(self->fail_nth);
+}
+
+static void arm(int fd, int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d", nth);
+
+	if (pwrite(fd, text, len, 0) != len)
+		perror("fail-nth");
+}
+
+/* Was the failure used up? Turns it off. */
+static bool disarm(int fd)
+{
+	char text[16] = "";
+	ssize_t len = pread(fd, text, sizeof(text) - 1, 0);
+
+	arm(fd, 0);
+	return len > 0 && !atoi(text);
+}
+
+TEST_F_TIMEOUT(sweep, open, 300)
+{
+	int nth, fd, failed = 0;
+	bool hit = true;
+
+	for (nth = 1; hit && nth < MAX_SITES; nth++) {
+		arm(self->fail_nth, nth);
+		fd = iopf_open();
+		hit = disarm(self->fail_nth);
+		failed += fd < 0;
+		/* Without a failure there is no excuse. */
+		EXPECT_TRUE(hit || fd >= 0);
+		if (fd >= 0)
+			close(fd);
+	}
+	EXPECT_FALSE(hit);
+	EXPECT_GT(failed, 3);
+	printf("# %d allocations, %d of them needed\n", nth - 2, failed);
+}
+
+TEST_F_TIMEOUT(sweep, bind, 300)
+{
+	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
+	int nth, fd = iopf_open(), ret, failed = 0;
+	bool hit = true;
+
+	ASSERT_GE(fd, 0);
+	for (nth = 1; hit && nth < MAX_SITES; nth++) {
+		arm(self->fail_nth, nth);
+		ret = ioctl(fd, IOPF_TEST_BIND, GRANT);
+		hit = disarm(self->fail_nth);
+		if (ret < 0) {
+			EXPECT_TRUE(hit);
+			EXPECT_EQ(ENOMEM, errno);
+			failed++;
+			/* Nothing is half done: it can be had at once. */
+			ASSERT_GT(ioctl(fd, IOPF_TEST_BIND, GRANT), 0);
+		}
+		EXPECT_EQ(RESP_SUCCESS, iopf_fault(fd, p, PERM_W));
+		EXPECT_EQ(0, ioctl(fd, IOPF_TEST_UNBIND));
+	}
+	EXPECT_FALSE(hit);
+	EXPECT_GT(failed, 3);
+	printf("# %d allocations, %d of them needed\n", nth - 2, failed);
+	close(fd);
+}
+
+/* A fault that comes when the device was quiet, and one in a group. */
+TEST_F_TIMEOUT(sweep, report, 300)
+{
+	char *p = map_anon(PAGES * self->page, PROT_READ | PROT_WRITE);
+	int nth, i, fd = iopf_open(), hits = 0;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_GT(ioctl(fd, IOPF_TEST_BIND, GRANT), 0);
+	/* A page table, so that the reporting thread tries. */
+	p[0] = 1;
+	for (nth = 1; nth <= 8; nth++) {
+		usleep(10000);
+		arm(self->fail_nth, nth);
+		EXPECT_EQ(0, iopf_report(fd, p + self->page, PERM_W, 1,
+					 IOPF_TEST_LAST));
+		hits += disarm(self->fail_nth);
+		EXPECT_EQ(RESP_SUCCESS, iopf_next(fd, 10000));
+		EXPECT_TRUE(is_present(p + self->page));
+		arm(self->fail_nth, nth);
+		for (i = 1; i < PAGES; i++)
+			EXPECT_EQ(0, iopf_report(fd, p + i * self->page, PERM_W,
+						 2, i == PAGES - 1 ?
+						    IOPF_TEST_LAST : 0));
+		disarm(self->fail_nth);
+		EXPECT_EQ(RESP_SUCCESS, iopf_next(fd, 10000));
+		madvise(p + self->page, (PAGES - 1) * self->page,
+			MADV_DONTNEED);
+	}
+	/* The page that the reporting thread would have used, at least. */
+	EXPECT_GT(hits, 0);
+	EXPECT_EQ(8 * 2, ioctl(fd, IOPF_TEST_RESPONSES));
+	close(fd);
+}
+
+TEST_HARNESS_MAIN
