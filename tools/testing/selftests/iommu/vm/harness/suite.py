@@ -28,7 +28,7 @@ TESTS = {
     "iopf_resolve": (21, 60),
     "iopf_memory": (3, 60),
     "iopf_races": (6, 90),
-    "iopf_fail_nth": (3, 60),
+    "iopf_fail_nth": (2, 60),
 }
 # "make test LONG=1": 10,000 processes killed, 10 million random requests.
 LONG = 100 if os.environ.get("LONG") else 1
