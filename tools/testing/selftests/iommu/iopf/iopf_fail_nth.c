@@ -3,10 +3,9 @@
  * I/O page faults: every allocation fails once
  *
  * Each allocation that binding makes fails in turn: ENOMEM, nothing is left
- * behind, and the next attempt succeeds. Then those in the report path: no fault
- * is lost, for what the reporting thread cannot allocate a worker can.
+ * behind, and the next attempt succeeds. Then those in the report path: no
+ * fault is lost, for what the reporting thread cannot allocate a worker can.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
