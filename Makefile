@@ -34,10 +34,9 @@ kernel-ours kernel-base:
 	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
 	@scripts/kernel $(@:kernel-%=%)
 
-ifneq ($(wildcard scripts/qemu),)
 qemu: ## build/qemu: the emulator with PASIDs, stalls, ATS and PRI
-	$(lock) scripts/qemu
-endif
+	@scripts/deps qemu
+	@scripts/qemu
 
 run: kernel-ours ## boot it with GICv3 ITS and GICv2m, show devices interrupting
 	$(lock) $(vm)/run.py
