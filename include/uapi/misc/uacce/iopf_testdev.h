@@ -7,7 +7,9 @@
  * driver and the tests share it by inclusion.
  *
  * Function 1234:11e9, MSI-X with a vector a queue, PASID, ATS and PRI
- * capabilities, function-level reset. BAR 0:
+ * capabilities, function-level reset; maybe virtual functions, which look the
+ * same but for PASID and PRI, whose registers are the physical function's, as
+ * are its grant and its Response Failure. BAR 0:
  *
  *	IOPF_GLOBAL	what there is, and what has happened (driver)
  *	IOPF_INJECT	the error page: misbehaves on request (tests)
@@ -24,9 +26,10 @@
  *	IOPF_MODE_ATS	translated by ATS; a page that is not there is an error
  *	IOPF_MODE_PRI	translated by ATS; a page that is not there is requested
  *
- * A queue looks at up to CONCURRENCY pages at a time: that many transactions
- * may be stalled, and that many pages make up a page request group. It moves
- * data when all of them are there at once.
+ * A queue looks at up to CONCURRENCY pages at a time, or at the two that a copy
+ * or a comparison needs: that many transactions may be stalled, and that many
+ * pages make up a page request group. It moves data when all of them are there
+ * at once.
  *
  * A queue whose ring cannot be read or written halts, with IOPF_STATUS_ERROR.
  */
@@ -126,10 +129,12 @@
 #define   IOPF_INJ_RESP_PRGI(x)	((x) & 0x1ff)
 #define   IOPF_INJ_RESP_CODE(x)	(((x) >> 16) & 0xf)	/* as in PCIe */
 #define IOPF_INJ_RESP_PASID	(IOPF_INJECT + 0x34)
+#define IOPF_INJ_FUNCTION	(IOPF_INJECT + 0x38)	/* 0: in its own name */
+#define   IOPF_INJ_FUNCTION_VALID 0x80000000u		/* | device << 3 | function */
 
 /* Queue control, for the driver */
 #define IOPF_QCTL(q)		(0x10000 + 0x100 * (q))
-#define IOPF_Q_PASID		0x00
+#define IOPF_Q_PASID		0x00	/* while off; clears the user's page */
 #define IOPF_Q_MODE		0x04	/* off: what is in flight goes on */
 #define   IOPF_MODE_OFF		0
 #define   IOPF_MODE_STALL	1
