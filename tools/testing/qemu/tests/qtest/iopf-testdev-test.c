@@ -317,6 +317,17 @@ static bool cmdq_idle(void)
     return (smmu_read(CMDQ_CONS) & 0xffffff) == smmu_read(CMDQ_PROD);
 }
 
+/* The endpoint confirms what it held up, in the main loop. */
+static void wait_cmdq(void)
+{
+    int i;
+
+    for (i = 0; i < 50 && !cmdq_idle(); i++) {
+        qtest_clock_step(qts, 1000);
+    }
+    g_assert_true(cmdq_idle());
+}
+
 static void command(uint32_t w0, uint32_t w1, uint32_t w2, uint32_t w3)
 {
     submit(w0, w1, w2, w3);
@@ -352,6 +363,16 @@ static void cmd_pri_resp(uint32_t ssid, uint32_t prgi, uint32_t resp)
 static bool have_event(void)
 {
     return (smmu_read(EVENTQ_PROD) ^ smmu_read(EVENTQ_CONS)) & ~OVFLG;
+}
+
+static void wait_event(void)
+{
+    int i;
+
+    for (i = 0; i < 50 && !have_event(); i++) {
+        qtest_clock_step(qts, 1000);
+    }
+    g_assert_true(have_event());
 }
 
 static uint32_t event_word(int word)
@@ -1153,8 +1174,7 @@ static void test_sync_waits(void)
     qtest_clock_step(qts, 500 * 1000 * 1000);
     g_assert_false(cmdq_idle());
     dev_write(IOPF_INJ_MISBEHAVE, 0);
-    qtest_clock_step(qts, 1000);
-    g_assert_true(cmdq_idle());
+    wait_cmdq();
     g_assert_cmpuint(counter(IOPF_CNT_INVALIDATIONS), ==, 2);
     g_assert_cmphex(smmu_read(GERROR), ==, 0);
     stop();
@@ -1196,6 +1216,20 @@ static void test_cmd_delay(void)
 static uint32_t ppr_word(int n, int word)
 {
     return qtest_readl(qts, PRIQ + 16 * n + 4 * word);
+}
+
+/* The endpoint works in the main loop, in several turns. */
+static void wait_priq(uint32_t prod)
+{
+    int i;
+
+    for (i = 0; i < 50 && smmu_read(PRIQ_PROD) != prod; i++) {
+        qtest_clock_step(qts, 1000);
+    }
+    /* and has nothing more to say */
+    qtest_clock_step(qts, 1000);
+    qtest_clock_step(qts, 1000);
+    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, prod);
 }
 
 static uint32_t response(void)
@@ -1705,7 +1739,7 @@ static void test_queues(void)
     for (q = 0; q < 64; q++) {
         dev_write(IOPF_USER(q) + IOPF_U_PROD, 1);
     }
-    for (i = 0; i < 20 && counter(IOPF_CNT_DESCRIPTORS) < 63; i++) {
+    for (i = 0; i < 50; i++) {
         qtest_clock_step(qts, 1000);
     }
     for (q = 0; q < 64; q++) {
@@ -1776,7 +1810,7 @@ static void test_queue_stalls(void)
     start(ALL_FEATURES, &plain, CD_S);
     start_queue(IOPF_MODE_STALL);
     put_desc(0, IOPF_OP_FILL, VA_MISSING, 4, 0x55555555);
-    qtest_clock_step(qts, 1000);
+    wait_event();
     g_assert_cmphex(event_word(2), ==, 1u << 31);
     expect_event(EVT_TRANSLATION, 1);
     g_assert_cmphex(dev_read(IOPF_USER(5) + IOPF_U_STATUS), ==,
@@ -1788,7 +1822,7 @@ static void test_queue_stalls(void)
     g_assert_cmpuint(counter(IOPF_CNT_STALLS), ==, 1);
 
     put_desc(1, IOPF_OP_FILL, VA_MISSING + 0x1000, 4, 0);
-    qtest_clock_step(qts, 1000);
+    wait_event();
     cmd_resume(sid, 0, RESUME_ABORT);
     g_assert_cmpuint(desc_status(1), ==, IOPF_DESC_ABORTED);
     g_assert_cmphex(qtest_readq(qts, PAGE + 64 + 56), ==, VA_MISSING + 0x1000);
@@ -1803,8 +1837,7 @@ static void test_queue_pri_group(void)
     start(ALL_FEATURES, &with_ats, CD_S);
     start_queue(IOPF_MODE_PRI);
     put_desc(0, IOPF_OP_FILL, VA_MISSING, 4 * 4096, 0x66);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 4);
+    wait_priq(4);
     for (i = 0; i < 4; i++) {
         g_assert_cmphex(ppr_word(i, 1), ==,
                         1u | 1u << 31 | 1u << 29 | (i == 3 ? 1u << 30 : 0));
@@ -1837,8 +1870,7 @@ static void test_pri_group_sizes(void)
         write_desc(PAGE + 64 * ((n - 1) % 16), IOPF_OP_FILL, 0, missing,
                    n * 4096, 0);
         dev_write(IOPF_USER(5) + IOPF_U_PROD, n);
-        qtest_clock_step(qts, 1000);
-        g_assert_cmphex(smmu_read(PRIQ_PROD), ==, (at + n) % 128);
+        wait_priq((at + n) % 128);
         prgi = ppr_word(at % 64, 2) & 0x1ff;
         for (i = 0; i < n; i++, at++) {
             g_assert_cmphex(ppr_word(at % 64, 2), ==,
@@ -1881,16 +1913,11 @@ static void test_pri_interleave(void)
     start_queue_at(7, 1, IOPF_MODE_PRI, 0x800);
     write_desc(PAGE + 0x800, IOPF_OP_FILL, 0, VA_MISSING, 8, 0);
     dev_write(IOPF_USER(7) + IOPF_U_PROD, 1);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 1);
+    wait_priq(1);
     start_two(3);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 1);
+    wait_priq(1);
     qtest_writel(qts, alloc, 32);
-    for (i = 0; i < 50 && smmu_read(PRIQ_PROD) < 7; i++) {
-        qtest_clock_step(qts, 1000);
-    }
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 7);
+    wait_priq(7);
     first = ppr_word(1, 2) & 0x1ff;
     second = ppr_word(2, 2) & 0x1ff;
     g_assert_cmpuint(first, !=, second);
@@ -1914,14 +1941,11 @@ static void test_pri_credit(void)
     start(ALL_FEATURES, &with_ats, CD_S);
     qtest_writel(qts, ext_cap(PCI_EXT_CAP_ID_PRI) + PCI_PRI_ALLOC_REQ, 3);
     start_two(2);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 2);
+    wait_priq(2);
     g_assert_cmpuint(dev_read(IOPF_PRI_IN_FLIGHT), ==, 2);
     cmd_pri_resp(1, ppr_word(0, 2) & 0x1ff, 1);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 4);
+    wait_priq(4);
     cmd_pri_resp(1, ppr_word(2, 2) & 0x1ff, 1);
-    qtest_clock_step(qts, 1000);
     g_assert_cmpuint(counter(IOPF_CNT_RESP_INVALID), ==, 2);
     g_assert_cmpuint(dev_read(IOPF_PRI_IN_FLIGHT), ==, 0);
     stop();
@@ -2133,20 +2157,17 @@ static void test_vf_credit(void)
     qtest_writel(qts, ext_cap(PCI_EXT_CAP_ID_PRI) + PCI_PRI_ALLOC_REQ, 1);
     start_queue(IOPF_MODE_PRI);
     put_desc(0, IOPF_OP_FILL, VA_MISSING, 8, 0);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 1);
+    wait_priq(1);
 
     choose_function(1);
     start_queue_at(5, 1, IOPF_MODE_PRI, 0x400);
     write_desc(PAGE + 0x400, IOPF_OP_FILL, 0, VA_MISSING, 8, 0);
     dev_write(IOPF_USER(5) + IOPF_U_PROD, 1);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 1);
+    wait_priq(1);
 
     choose_function(0);
     cmd_pri_resp(1, ppr_word(0, 2) & 0x1ff, 1);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 2);
+    wait_priq(2);
     g_assert_cmphex(ppr_word(1, 0), ==, DEVFN + 1);
     g_assert_cmpuint(dev_read(IOPF_PRI_IN_FLIGHT), ==, 1);
 
@@ -2156,6 +2177,23 @@ static void test_vf_credit(void)
     choose_function(0);
     g_assert_cmpuint(dev_read(IOPF_PRI_IN_FLIGHT), ==, 0);
     g_assert_cmphex(dev_read(IOPF_STATE) & IOPF_STATE_PRI, ==, IOPF_STATE_PRI);
+    stop();
+}
+
+/* More than there are cannot be enabled: PCIe Base section 9.3.3.7 */
+static void test_vf_too_many(void)
+{
+    uint64_t sriov;
+
+    start(ALL_FEATURES WITH_VFS, &with_ats, CD_S);
+    sriov = ext_cap(PCI_EXT_CAP_ID_SRIOV);
+    qtest_writew(qts, sriov + PCI_SRIOV_NUM_VF, 3);
+    qtest_writew(qts, sriov + PCI_SRIOV_CTRL,
+                 PCI_SRIOV_CTRL_VFE | PCI_SRIOV_CTRL_MSE);
+    g_assert_cmphex(qtest_readw(qts, sriov + PCI_SRIOV_CTRL) &
+                    PCI_SRIOV_CTRL_VFE, ==, 0);
+    g_assert_cmphex(qtest_readw(qts, FUNCTION(DEVFN + 1)), ==, 0xffff);
+    g_assert_cmpuint(translate(1, VA), ==, IOPF_INJ_OK);
     stop();
 }
 
@@ -2170,6 +2208,8 @@ static void test_vf_disable(void)
     command(0x44 | RESUME_RETRY << 12, DEVFN + 2, 0, 0);
     command(0x41 | 1u << 11 | 1u << 12, DEVFN + 2, 4 | 2 << 12, 0);
     command(0x40, DEVFN + 2, 52, 0);
+    g_assert_cmphex(qtest_readw(qts, ext_cap(PCI_EXT_CAP_ID_PRI) +
+                                PCI_PRI_STATUS) & PCI_PRI_STATUS_UPRGI, ==, 0);
     g_assert_cmpuint(translate(1, VA), ==, IOPF_INJ_OK);
     g_assert_cmpuint(translate_stall(VA_MISSING), ==, IOPF_INJ_STALLED);
     stop();
@@ -2182,12 +2222,15 @@ static void test_vf_disable(void)
 static void test_queue_pri_overflow(void)
 {
     uint32_t requests;
+    int i;
 
     start(ALL_FEATURES, &with_ats, CD_S);
     fill_priq();
     start_queue(IOPF_MODE_PRI);
     put_desc(0, IOPF_OP_FILL, VA_MISSING, 8, 0x5a);
-    qtest_clock_step(qts, 1000);
+    for (i = 0; i < 50 && counter(IOPF_CNT_PAGE_REQUESTS) == 8; i++) {
+        qtest_clock_step(qts, 1000);
+    }
     requests = counter(IOPF_CNT_PAGE_REQUESTS);
     qtest_clock_step(qts, 10 * 1000 * 1000);
     g_assert_cmpuint(counter(IOPF_CNT_PAGE_REQUESTS) - requests, <=, 11);
@@ -2225,8 +2268,7 @@ static void check_pri_refused(uint32_t resp, uint32_t status)
     start(ALL_FEATURES, &with_ats, CD_S);
     start_queue(IOPF_MODE_PRI);
     put_desc(0, IOPF_OP_FILL, VA_MISSING, 8, 0);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 1);
+    wait_priq(1);
     cmd_pri_resp(1, ppr_word(0, 2) & 0x1ff, resp);
     g_assert_cmpuint(desc_status(0), ==, status);
     stop();
@@ -2256,11 +2298,15 @@ static void test_queue_pri_failure(void)
 
 static void test_ring_past_memory(void)
 {
+    int i;
+
     start(ALL_FEATURES, &plain, CD_S);
     map(VA, 0xff000000000ULL);
     start_queue(IOPF_MODE_STALL);
     dev_write(IOPF_USER(5) + IOPF_U_PROD, 1);
-    qtest_clock_step(qts, 1000);
+    for (i = 0; i < 50; i++) {
+        qtest_clock_step(qts, 1000);
+    }
     g_assert_cmphex(dev_read(IOPF_USER(5) + IOPF_U_STATUS), ==,
                     IOPF_STATUS_ENABLED | IOPF_STATUS_ERROR |
                     IOPF_DESC_BUS << 8);
@@ -2273,8 +2319,7 @@ static void test_flr(void)
     start(ALL_FEATURES, &plain, CD_S);
     start_queue(IOPF_MODE_STALL);
     put_desc(0, IOPF_OP_FILL, VA_MISSING, 8, 0);
-    qtest_clock_step(qts, 1000);
-    g_assert_true(have_event());
+    wait_event();
     function_level_reset();
     enable_endpoint();
     g_assert_cmphex(dev_read(IOPF_USER(5) + IOPF_U_STATUS), ==, 0);
@@ -2297,8 +2342,7 @@ static void test_flr_pri(void)
     start(ALL_FEATURES, &with_ats, CD_S);
     start_queue(IOPF_MODE_PRI);
     put_desc(0, IOPF_OP_FILL, VA_MISSING, 8, 0);
-    qtest_clock_step(qts, 1000);
-    g_assert_cmphex(smmu_read(PRIQ_PROD), ==, 1);
+    wait_priq(1);
     function_level_reset();
     enable_bars();
     g_assert_cmpuint(dev_read(IOPF_PRI_IN_FLIGHT), ==, 0);
@@ -2363,8 +2407,7 @@ static void test_migration(void)
     start(ALL_FEATURES, &with_ats, CD_S);
     start_queue(IOPF_MODE_STALL);
     put_desc(0, IOPF_OP_FILL, VA_MISSING, 8, 0x77);
-    qtest_clock_step(qts, 1000);
-    g_assert_true(have_event());
+    wait_event();
     page_request(1, 9, LAST_READ);
     migrate(ALL_FEATURES);
     map(VA_MISSING, PAGE + 0x2000);
@@ -2393,8 +2436,7 @@ static void test_migration_waiting(void)
     migrate(ALL_FEATURES);
     g_assert_false(cmdq_idle());
     dev_write(IOPF_INJ_MISBEHAVE, 0);
-    qtest_clock_step(qts, 1000);
-    g_assert_true(cmdq_idle());
+    wait_cmdq();
     cmd_resume(sid, 0, RESUME_RETRY);
     g_assert_cmpuint(counter(IOPF_CNT_RETRIES), ==, 3);
     stop();
@@ -2527,6 +2569,7 @@ static void fuzz_endpoint(void)
 {
     uint32_t q = g_test_rand_int_range(0, 4);
 
+    choose_function(g_test_rand_int_range(0, 3));
     switch (g_test_rand_int_range(0, 4)) {
     case 0:
         dev_write(IOPF_QCTL(q) + g_test_rand_int_range(0, 5) * 4, fuzz_word());
@@ -2544,6 +2587,25 @@ static void fuzz_endpoint(void)
         dev_write(IOPF_INJECT + g_test_rand_int_range(1, 16) * 4,
                   fuzz_word());
         break;
+    }
+    choose_function(0);
+}
+
+/* Virtual functions come and go, at the places that are known for them. */
+static void fuzz_vfs(void)
+{
+    uint64_t sriov = ext_cap(PCI_EXT_CAP_ID_SRIOV);
+    int vf;
+
+    qtest_writel(qts, sriov + PCI_SRIOV_BAR, OTHER_BAR0);
+    qtest_writel(qts, sriov + PCI_SRIOV_BAR + 8, OTHER_BAR2);
+    qtest_writew(qts, sriov + PCI_SRIOV_NUM_VF, g_test_rand_int_range(0, 4));
+    qtest_writew(qts, sriov + PCI_SRIOV_CTRL, g_test_rand_int_range(0, 32));
+    for (vf = 1; vf <= 2; vf++) {
+        qtest_writew(qts, FUNCTION(DEVFN + vf) + PCI_COMMAND,
+                     g_test_rand_int_range(0, 8));
+        qtest_writel(qts, FUNCTION(DEVFN + vf) + 0x100 + PCI_ATS_CAP,
+                     fuzz_word());
     }
 }
 
@@ -2573,7 +2635,7 @@ static void fuzz_queue(void)
 
 static void fuzz_step(void)
 {
-    switch (g_test_rand_int_range(0, 8)) {
+    switch (g_test_rand_int_range(0, 9)) {
     case 0:
         smmu_write(g_test_rand_int_range(0, 0x40) * 4, fuzz_word());
         break;
@@ -2589,8 +2651,12 @@ static void fuzz_step(void)
     case 4:
         fuzz_queue();
         break;
+    case 6:
+        fuzz_vfs();
+        break;
     case 5:
-        qtest_writel(qts, CFG + 0x100 + g_test_rand_int_range(0, 16) * 4,
+        /* ATS, PASID, PRI, SR-IOV */
+        qtest_writel(qts, CFG + 0x100 + g_test_rand_int_range(0, 32) * 4,
                      fuzz_word());
         break;
     default:
@@ -2612,7 +2678,8 @@ static void test_fuzz(void)
                 stop();
             }
             start(ALL_FEATURES "-global arm-smmuv3.ats-timeout-ms=1 "
-                  "-global arm-smmuv3.cmd-delay-us=10", &with_ats, CD_S);
+                  "-global arm-smmuv3.cmd-delay-us=10 " WITH_VFS, &with_ats,
+                  CD_S);
         }
         fuzz_step();
     }
@@ -2715,6 +2782,7 @@ static const struct {
     { "vf/enable", test_vf },
     { "vf/failure", test_vf_failure },
     { "vf/credit", test_vf_credit },
+    { "vf/too-many", test_vf_too_many },
     { "vf/disable", test_vf_disable },
     { "migration/answers", test_migration },
     { "migration/waiting", test_migration_waiting },
