@@ -38,8 +38,9 @@ qemu: ## build/qemu: the emulator with PASIDs, stalls, ATS and PRI
 	@scripts/deps qemu
 	@scripts/qemu
 
-run: kernel-ours ## boot it with GICv3 ITS and GICv2m, show devices interrupting
+run: kernel-ours qemu ## boot it: devices that interrupt, one that takes page faults
 	$(lock) $(vm)/run.py
+	$(lock) $(vm)/faults.py
 
 test: ## everything that is tested; the last line counts it
 	@scripts/deps run
