@@ -10,6 +10,9 @@
  * which suspend takes as well, and which a reset holds for as long as it lasts.
  * @lock of a queue protects @wait, which the interrupt handler looks at.
  *
+ * UACCE removes a queue under a lock that mmap() takes with mmap_lock held, and
+ * the faults of a queue want that one: removal makes all queues stop before.
+ *
  * A reset or a suspend turns all queues off, and they stay off: what a ring
  * holds is known to its owner only, who sees IOPF_STATUS_ENABLED gone.
  */
@@ -60,6 +63,7 @@ struct iopf_testdev_queue {
  * @regs: BAR 0
  * @uacce: the character device
  * @nr_queues: as many as there are vectors for
+ * @leaving: no queue may start; changes under UACCE's mutex
  * @queues: the queues
  */
 struct iopf_testdev {
@@ -67,6 +71,7 @@ struct iopf_testdev {
 	void __iomem *regs;
 	struct uacce_device *uacce;
 	unsigned int nr_queues;
+	bool leaving;
 	struct iopf_testdev_queue queues[IOPF_NR_QUEUES];
 };
 
@@ -152,6 +157,8 @@ static int iopf_start_queue(struct uacce_queue *q)
 
 	if (val > IOPF_MODE_PRI)
 		return -EINVAL;
+	if (iq->idev->leaving)
+		return -ENODEV;
 	if (iq->stuck)
 		return -EIO;
 	iopf_set_wait(iq, &q->wait);
@@ -343,15 +350,6 @@ static int iopf_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return iopf_init_uacce(idev);
 }
 
-static void iopf_remove(struct pci_dev *pdev)
-{
-	struct iopf_testdev *idev = pci_get_drvdata(pdev);
-
-	pci_disable_sriov(pdev);
-	uacce_remove(idev->uacce);
-	pci_clear_master(pdev);
-}
-
 static void iopf_quiesce_all(struct iopf_testdev *idev)
 {
 	unsigned int i;
@@ -361,6 +359,19 @@ static void iopf_quiesce_all(struct iopf_testdev *idev)
 		iopf_quiesce(&idev->queues[i]);
 		iopf_wake_up(&idev->queues[i]);
 	}
+}
+
+static void iopf_remove(struct pci_dev *pdev)
+{
+	struct iopf_testdev *idev = pci_get_drvdata(pdev);
+
+	pci_disable_sriov(pdev);
+	scoped_guard(mutex, &idev->uacce->mutex) {
+		idev->leaving = true;
+		iopf_quiesce_all(idev);
+	}
+	uacce_remove(idev->uacce);
+	pci_clear_master(pdev);
 }
 
 /* Queues that have a user remain bound to its PASID, for a later start. */
