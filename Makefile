@@ -40,13 +40,13 @@ kernel-ours kernel-base:
 	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
 	@scripts/kernel $(@:kernel-%=%)
 
-ifneq ($(wildcard scripts/qemu),)
 qemu: ## build/qemu: the emulator with PASIDs, stalls, ATS and PRI
-	$(lock) scripts/qemu
-endif
+	@scripts/deps qemu
+	@scripts/qemu
 
-run: kernel-ours ## boot it with GICv3 ITS and GICv2m, show devices interrupting
+run: kernel-ours qemu ## boot it: devices that interrupt, one that takes page faults
 	$(lock) $(vm)/run.py
+	$(lock) $(vm)/faults.py
 
 test: ## everything that is tested; the last line counts it [LONG=1]
 	@scripts/deps run

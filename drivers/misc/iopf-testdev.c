@@ -6,8 +6,13 @@
  * bound to the process's PASID, and maps the queue's page of registers. From
  * then on it talks to the endpoint alone; see uapi/misc/uacce/iopf_testdev.h.
  *
- * Locking: UACCE calls get, start, stop and put of a queue under its mutex.
- * @lock of a queue protects @q, which the interrupt handler looks at.
+ * Locking: UACCE calls get, start, stop and put of a queue under its mutex,
+ * which suspend takes as well, and which a reset holds for as long as it lasts.
+ * @lock of a queue protects @wait, which the interrupt handler looks at.
+ *
+ * UACCE removes a queue under a lock that mmap() takes with mmap_lock held, and
+ * the faults of a queue want that one: removal makes all queues stop before.
+ *
  * A reset or a suspend turns all queues off, and they stay off: what a ring
  * holds is known to its owner only, who sees IOPF_STATUS_ENABLED gone.
  */
@@ -38,16 +43,18 @@ MODULE_PARM_DESC(concurrency,
  * struct iopf_testdev_queue - a queue of the endpoint
  * @idev: the endpoint
  * @index: its number
- * @lock: protects @q
- * @q: its user, or NULL
+ * @q: its user, or NULL; changes under UACCE's mutex
  * @stuck: it did not come to rest; not to be used again
+ * @lock: protects @wait
+ * @wait: whom to wake up, NULL before the first start
  */
 struct iopf_testdev_queue {
 	struct iopf_testdev *idev;
 	unsigned int index;
-	spinlock_t lock;		/* protects q */
 	struct uacce_queue *q;
 	bool stuck;
+	spinlock_t lock;		/* protects wait */
+	wait_queue_head_t *wait;
 };
 
 /**
@@ -56,6 +63,7 @@ struct iopf_testdev_queue {
  * @regs: BAR 0
  * @uacce: the character device
  * @nr_queues: as many as there are vectors for
+ * @leaving: no queue may start; changes under UACCE's mutex
  * @queues: the queues
  */
 struct iopf_testdev {
@@ -63,6 +71,7 @@ struct iopf_testdev {
 	void __iomem *regs;
 	struct uacce_device *uacce;
 	unsigned int nr_queues;
+	bool leaving;
 	struct iopf_testdev_queue queues[IOPF_NR_QUEUES];
 };
 
@@ -116,26 +125,52 @@ static int iopf_get_queue(struct uacce_device *uacce, unsigned long pasid,
 		iopf_qwrite(iq, IOPF_Q_PASID, pasid | IOPF_PASID_VALID);
 		iopf_qwrite(iq, IOPF_Q_CONCURRENCY, concurrency);
 		q->priv = iq;
-		scoped_guard(spinlock_irq, &iq->lock)
-			WRITE_ONCE(iq->q, q);
+		WRITE_ONCE(iq->q, q);
 		return 0;
 	}
 
 	return -EBUSY;
 }
 
+static void iopf_set_wait(struct iopf_testdev_queue *iq,
+			  wait_queue_head_t *wait)
+{
+	guard(spinlock_irqsave)(&iq->lock);
+	iq->wait = wait;
+}
+
+static void iopf_wake_up(struct iopf_testdev_queue *iq)
+{
+	guard(spinlock_irqsave)(&iq->lock);
+	if (iq->wait)
+		wake_up_interruptible(iq->wait);
+}
+
+/*
+ * UACCE initializes q->wait after it has got the queue: an interrupt of the
+ * queue's last user that is late must not meet it before.
+ */
 static int iopf_start_queue(struct uacce_queue *q)
 {
 	struct iopf_testdev_queue *iq = q->priv;
+	u32 val = iopf_best_mode(iq->idev);
 
-	iopf_qwrite(iq, IOPF_Q_MODE, iopf_best_mode(iq->idev));
+	if (val > IOPF_MODE_PRI)
+		return -EINVAL;
+	if (iq->idev->leaving)
+		return -ENODEV;
+	if (iq->stuck)
+		return -EIO;
+	iopf_set_wait(iq, &q->wait);
+	iopf_qwrite(iq, IOPF_Q_MODE, val);
 	return 0;
 }
 
 /*
  * Turn a queue off and wait for what it has in flight: the IOMMU's answers
  * come without our help. One that does not come to rest is never used again,
- * lest an answer to its last user's faults meets the next.
+ * lest an answer to its last user's faults meets the next. A function that
+ * is gone reads as all ones, and has nothing in flight.
  */
 static void iopf_quiesce(struct iopf_testdev_queue *iq)
 {
@@ -144,7 +179,8 @@ static void iopf_quiesce(struct iopf_testdev_queue *iq)
 
 	iopf_qwrite(iq, IOPF_Q_MODE, IOPF_MODE_OFF);
 	if (!readl_poll_timeout(regs + IOPF_Q_STATUS, status,
-				!(status & IOPF_STATUS_BUSY),
+				!(status & IOPF_STATUS_BUSY) ||
+				PCI_POSSIBLE_ERROR(status),
 				IOPF_STOP_POLL_US, IOPF_STOP_TIMEOUT_US))
 		return;
 
@@ -164,8 +200,8 @@ static void iopf_put_queue(struct uacce_queue *q)
 
 	iopf_quiesce(iq);
 	iopf_qwrite(iq, IOPF_Q_PASID, 0);
-	scoped_guard(spinlock_irq, &iq->lock)
-		WRITE_ONCE(iq->q, NULL);
+	iopf_set_wait(iq, NULL);
+	WRITE_ONCE(iq->q, NULL);
 }
 
 /* A queue has news for poll() when it is idle, halted or off. */
@@ -209,13 +245,7 @@ static const struct uacce_ops iopf_uacce_ops = {
 
 static irqreturn_t iopf_interrupt(int irq, void *data)
 {
-	struct iopf_testdev_queue *iq = data;
-
-	spin_lock(&iq->lock);
-	if (iq->q)
-		wake_up_interruptible(&iq->q->wait);
-	spin_unlock(&iq->lock);
-
+	iopf_wake_up(data);
 	return IRQ_HANDLED;
 }
 
@@ -320,26 +350,28 @@ static int iopf_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return iopf_init_uacce(idev);
 }
 
-static void iopf_remove(struct pci_dev *pdev)
-{
-	struct iopf_testdev *idev = pci_get_drvdata(pdev);
-
-	uacce_remove(idev->uacce);
-	pci_clear_master(pdev);
-}
-
 static void iopf_quiesce_all(struct iopf_testdev *idev)
 {
 	unsigned int i;
 
-	guard(mutex)(&idev->uacce->mutex);
-	for (i = 0; i < idev->nr_queues; i++)
+	lockdep_assert_held(&idev->uacce->mutex);
+	for (i = 0; i < idev->nr_queues; i++) {
 		iopf_quiesce(&idev->queues[i]);
+		iopf_wake_up(&idev->queues[i]);
+	}
 }
 
-static void iopf_reset_prepare(struct pci_dev *pdev)
+static void iopf_remove(struct pci_dev *pdev)
 {
-	iopf_quiesce_all(pci_get_drvdata(pdev));
+	struct iopf_testdev *idev = pci_get_drvdata(pdev);
+
+	pci_disable_sriov(pdev);
+	scoped_guard(mutex, &idev->uacce->mutex) {
+		idev->leaving = true;
+		iopf_quiesce_all(idev);
+	}
+	uacce_remove(idev->uacce);
+	pci_clear_master(pdev);
 }
 
 /* Queues that have a user remain bound to its PASID, for a later start. */
@@ -348,7 +380,7 @@ static void iopf_rebind_all(struct iopf_testdev *idev)
 	struct iopf_testdev_queue *iq;
 	unsigned int i;
 
-	guard(mutex)(&idev->uacce->mutex);
+	lockdep_assert_held(&idev->uacce->mutex);
 	for (i = 0; i < idev->nr_queues; i++) {
 		iq = &idev->queues[i];
 		if (!iq->q)
@@ -358,9 +390,21 @@ static void iopf_rebind_all(struct iopf_testdev *idev)
 	}
 }
 
+/* Nobody gets or starts a queue while the registers are not there. */
+static void iopf_reset_prepare(struct pci_dev *pdev)
+{
+	struct iopf_testdev *idev = pci_get_drvdata(pdev);
+
+	mutex_lock(&idev->uacce->mutex);
+	iopf_quiesce_all(idev);
+}
+
 static void iopf_reset_done(struct pci_dev *pdev)
 {
-	iopf_rebind_all(pci_get_drvdata(pdev));
+	struct iopf_testdev *idev = pci_get_drvdata(pdev);
+
+	iopf_rebind_all(idev);
+	mutex_unlock(&idev->uacce->mutex);
 }
 
 static const struct pci_error_handlers iopf_err_handlers = {
@@ -370,13 +414,19 @@ static const struct pci_error_handlers iopf_err_handlers = {
 
 static int iopf_suspend(struct device *dev)
 {
-	iopf_quiesce_all(dev_get_drvdata(dev));
+	struct iopf_testdev *idev = dev_get_drvdata(dev);
+
+	guard(mutex)(&idev->uacce->mutex);
+	iopf_quiesce_all(idev);
 	return 0;
 }
 
 static int iopf_resume(struct device *dev)
 {
-	iopf_rebind_all(dev_get_drvdata(dev));
+	struct iopf_testdev *idev = dev_get_drvdata(dev);
+
+	guard(mutex)(&idev->uacce->mutex);
+	iopf_rebind_all(idev);
 	return 0;
 }
 
@@ -393,6 +443,7 @@ static struct pci_driver iopf_driver = {
 	.id_table = iopf_ids,
 	.probe = iopf_probe,
 	.remove = iopf_remove,
+	.sriov_configure = pci_sriov_configure_simple,
 	.err_handler = &iopf_err_handlers,
 	.driver.pm = pm_sleep_ptr(&iopf_pm_ops),
 };

@@ -7,7 +7,9 @@
  * driver and the tests share it by inclusion.
  *
  * Function 1234:11e9, MSI-X with a vector a queue, PASID, ATS and PRI
- * capabilities, function-level reset. BAR 0:
+ * capabilities, function-level reset; maybe virtual functions, which look the
+ * same but for PASID and PRI, whose registers are the physical function's, as
+ * are its grant and its Response Failure. BAR 0:
  *
  *	IOPF_GLOBAL	what there is, and what has happened (driver)
  *	IOPF_INJECT	the error page: misbehaves on request (tests)
@@ -24,9 +26,10 @@
  *	IOPF_MODE_ATS	translated by ATS; a page that is not there is an error
  *	IOPF_MODE_PRI	translated by ATS; a page that is not there is requested
  *
- * A queue looks at up to CONCURRENCY pages at a time: that many transactions
- * may be stalled, and that many pages make up a page request group. It moves
- * data when all of them are there at once.
+ * A queue looks at up to CONCURRENCY pages at a time, or at the two that a copy
+ * or a comparison needs: that many transactions may be stalled, and that many
+ * pages make up a page request group. It moves data when all of them are there
+ * at once.
  *
  * A queue whose ring cannot be read or written halts, with IOPF_STATUS_ERROR.
  */
@@ -69,7 +72,7 @@
 #define IOPF_CNT_DESCRIPTORS	0	/* completed */
 #define IOPF_CNT_BYTES		1	/* read and written */
 #define IOPF_CNT_TRANSLATIONS	2	/* untranslated accesses, all tries */
-#define IOPF_CNT_STALLS		3	/* accesses that stalled, however often */
+#define IOPF_CNT_STALLS		3	/* accesses that stalled at all */
 #define IOPF_CNT_RETRIES	4	/* stalls answered: retry */
 #define IOPF_CNT_STALL_ABORTS	5	/* stalls answered: abort */
 #define IOPF_CNT_ABORTS		6	/* accesses refused at once */
@@ -88,7 +91,7 @@
 
 /* The error page */
 #define IOPF_INJECT		0x1000
-#define IOPF_INJ_CMD		(IOPF_INJECT + 0x00)	/* written last: do it */
+#define IOPF_INJ_CMD		(IOPF_INJECT + 0x00)	/* write last: go */
 #define   IOPF_INJ_PAGE_REQUEST	1
 #define   IOPF_INJ_TRANSLATE	2	/* untranslated access */
 #define   IOPF_INJ_ATS_REQUEST	3
@@ -121,15 +124,17 @@
 #define   IOPF_MIS_HOLD_INV	0x2	/* invalidations are never confirmed */
 #define   IOPF_MIS_DELAY_INV	0x4	/* ... are confirmed somewhat later */
 #define   IOPF_MIS_FORCE	0x8	/* what is not enabled is done anyway */
-#define IOPF_INJ_STALL_ANSWER	(IOPF_INJECT + 0x2c)	/* last: 1 retry 2 abort */
+#define IOPF_INJ_STALL_ANSWER	(IOPF_INJECT + 0x2c)	/* 1 retry 2 abort */
 #define IOPF_INJ_RESPONSE	(IOPF_INJECT + 0x30)	/* last PRG response */
 #define   IOPF_INJ_RESP_PRGI(x)	((x) & 0x1ff)
 #define   IOPF_INJ_RESP_CODE(x)	(((x) >> 16) & 0xf)	/* as in PCIe */
 #define IOPF_INJ_RESP_PASID	(IOPF_INJECT + 0x34)
+#define IOPF_INJ_FUNCTION	(IOPF_INJECT + 0x38)	/* 0: in its own name */
+#define   IOPF_INJ_FUNCTION_VALID 0x80000000u	/* | slot << 3 | number */
 
 /* Queue control, for the driver */
 #define IOPF_QCTL(q)		(0x10000 + 0x100 * (q))
-#define IOPF_Q_PASID		0x00
+#define IOPF_Q_PASID		0x00	/* while off; clears the user's page */
 #define IOPF_Q_MODE		0x04	/* off: what is in flight goes on */
 #define   IOPF_MODE_OFF		0
 #define   IOPF_MODE_STALL	1
@@ -158,17 +163,17 @@
 /* What to do */
 #define IOPF_OP_NOP		1
 #define IOPF_OP_COPY		2	/* len bytes from src to dst */
-#define IOPF_OP_FILL		3	/* len bytes at dst with arg, repeated */
-#define IOPF_OP_COMPARE		4	/* result: offset of a difference, or len */
+#define IOPF_OP_FILL		3	/* len bytes at dst with arg */
+#define IOPF_OP_COMPARE		4	/* result: equal bytes */
 #define IOPF_OP_CHECKSUM	5	/* result: FNV-1a of len bytes at src */
-#define IOPF_OP_SCATTER		6	/* arg + n to the nth of len addresses at src */
+#define IOPF_OP_SCATTER		6	/* arg + n to address n of len at src */
 
 /* How it went */
 #define IOPF_DESC_PENDING	0
 #define IOPF_DESC_OK		1
-#define IOPF_DESC_BAD		2	/* no such operation, misaligned address */
+#define IOPF_DESC_BAD		2	/* no such op, misaligned address */
 #define IOPF_DESC_ABORTED	3	/* the IOMMU aborted an access */
-#define IOPF_DESC_DENIED	4	/* not permitted, and not to be requested */
+#define IOPF_DESC_DENIED	4	/* no permission, and no PRI */
 #define IOPF_DESC_INVALID	5	/* page request: Invalid Request */
 #define IOPF_DESC_FAILURE	6	/* page request: Response Failure */
 #define IOPF_DESC_BUS		7	/* no memory behind the address */

@@ -44,7 +44,8 @@ static PCIDevice *smmuv3_find_client(SMMUv3State *s, uint32_t sid)
         return NULL;
     }
     dev = pci_find_device(sdev->bus, pci_bus_num(sdev->bus), sdev->devfn);
-    return dev && dev->iommu_client ? dev : NULL;
+    /* a virtual function may be there without being enabled */
+    return dev && dev->enabled && dev->iommu_client ? dev : NULL;
 }
 
 static SMMUEventInfo smmuv3_new_event(SMMUDevice *sdev,

@@ -16,6 +16,10 @@
  * A queue's generation is part of the tags and of the page request groups it
  * sends. It changes when the queue is turned off, so that late answers are
  * told from those that a batch waits for.
+ *
+ * A virtual function has queues, MSI-X and ATS of its own, but no PASID and no
+ * Page Request capability: those of its physical function are for all of them
+ * (PCIe Base sections 7.8.9 and 10.4.2.1), with what software has granted.
  */
 
 #include "qemu/osdep.h"
@@ -27,7 +31,9 @@
 #include "qemu/units.h"
 #include "hw/pci/msix.h"
 #include "hw/pci/pci_device.h"
+#include "hw/pci/pci_bus.h"
 #include "hw/pci/pcie.h"
+#include "hw/pci/pcie_sriov.h"
 #include "hw/qdev-properties.h"
 #include "migration/vmstate.h"
 #include "qom/object.h"
@@ -35,9 +41,13 @@
 #include "trace.h"
 
 #define TYPE_IOPF_TESTDEV "iopf-testdev"
+#define TYPE_IOPF_TESTDEV_VF "iopf-testdev-vf"
 OBJECT_DECLARE_SIMPLE_TYPE(IopfState, IOPF_TESTDEV)
 
 #define IOPF_PAGE           4096
+#define IOPF_MSIX_BAR_SIZE  (64 * KiB)
+#define IOPF_MSIX_PBA       0x8000
+#define IOPF_VFS_MAX        7           /* the device's other functions */
 #define IOPF_RING_LOG2_MAX  12
 #define IOPF_NR_PRGI        512
 #define IOPF_ATC_SIZE       4096
@@ -123,6 +133,7 @@ struct IopfState {
     PCIDevice parent_obj;
 
     MemoryRegion bar;
+    MemoryRegion msix_bar;
     QEMUBH *bh;
     QEMUTimer *timer;
     GHashTable *atc;
@@ -130,7 +141,7 @@ struct IopfState {
 
     uint32_t ctrl;
     uint32_t gen;
-    uint32_t pri_in_flight;
+    uint32_t pri_in_flight; /* of all functions, in the physical one */
     uint32_t next_prgi;
     uint32_t inv_held;
     uint32_t inj[16];
@@ -143,6 +154,7 @@ struct IopfState {
     bool pri_resp_pasid;
     uint8_t pasid_bits;
     uint32_t pri_capacity;
+    uint16_t vfs;
 };
 
 #define INJ(s, reg) ((s)->inj[((reg) - IOPF_INJECT) / 4])
@@ -153,6 +165,34 @@ static void iopf_kick(IopfState *s)
     qemu_bh_schedule(s->bh);
 }
 
+/* The function whose PASID and Page Request capabilities are for @s, too */
+static IopfState *iopf_pf(IopfState *s)
+{
+    PCIDevice *dev = PCI_DEVICE(s);
+
+    return pci_is_vf(dev) ? IOPF_TESTDEV(pcie_sriov_get_pf(dev)) : s;
+}
+
+/* Page requests have been answered: another function may wait for the grant. */
+static void iopf_kick_all(IopfState *s)
+{
+    PCIDevice *vf, *pf = PCI_DEVICE(iopf_pf(s));
+    int i;
+
+    iopf_kick(iopf_pf(s));
+    for (i = 0; (vf = pcie_sriov_get_vf_at_index(pf, i)); i++) {
+        iopf_kick(IOPF_TESTDEV(vf));
+    }
+}
+
+/* The Page Request capability */
+static uint8_t *iopf_pri_cap(IopfState *s)
+{
+    PCIDevice *dev = PCI_DEVICE(iopf_pf(s));
+
+    return dev->config + dev->exp.pri_cap;
+}
+
 static uint32_t iopf_pasid(uint32_t reg)
 {
     return reg & IOPF_PASID_VALID ? reg & IOPF_PASID_MASK : PCI_NO_PASID;
@@ -161,25 +201,23 @@ static uint32_t iopf_pasid(uint32_t reg)
 /* What the driver has enabled: IOPF_STATE_* */
 static uint32_t iopf_enabled(IopfState *s)
 {
-    PCIDevice *dev = PCI_DEVICE(s);
-    PCIExpressDevice *exp = &dev->exp;
+    PCIDevice *dev = PCI_DEVICE(s), *pf = PCI_DEVICE(iopf_pf(s));
+    uint8_t *pri = iopf_pri_cap(s);
     uint32_t state = s->stall ? IOPF_STATE_STALL : 0;
 
     if (pci_get_word(dev->config + PCI_COMMAND) & PCI_COMMAND_MASTER) {
         state |= IOPF_STATE_MASTER;
     }
-    if (pci_get_word(dev->config + exp->pasid_cap + PCI_PASID_CTRL) &
+    if (pci_get_word(pf->config + pf->exp.pasid_cap + PCI_PASID_CTRL) &
         PCI_PASID_CTRL_ENABLE) {
         state |= IOPF_STATE_PASID;
     }
-    if (pci_get_word(dev->config + exp->ats_cap + PCI_ATS_CTRL) &
+    if (pci_get_word(dev->config + dev->exp.ats_cap + PCI_ATS_CTRL) &
         PCI_ATS_CTRL_ENABLE) {
         state |= IOPF_STATE_ATS;
     }
-    if ((pci_get_word(dev->config + exp->pri_cap + PCI_PRI_CTRL) &
-         PCI_PRI_CTRL_ENABLE) &&
-        !(pci_get_word(dev->config + exp->pri_cap + PCI_PRI_STATUS) &
-          PCI_PRI_STATUS_RF)) {
+    if ((pci_get_word(pri + PCI_PRI_CTRL) & PCI_PRI_CTRL_ENABLE) &&
+        !(pci_get_word(pri + PCI_PRI_STATUS) & PCI_PRI_STATUS_RF)) {
         state |= IOPF_STATE_PRI;
     }
     return state;
@@ -336,12 +374,13 @@ static void iopf_stall_done(PCIDevice *dev, uint32_t tag, bool retry)
     iopf_kick(s);
 }
 
-/* A Response Failure stops the interface: PCIe Base section 10.4.2.2 */
+/*
+ * A Response Failure stops the interface, for all functions that share it:
+ * PCIe Base section 10.4.2.2
+ */
 static void iopf_pri_stop(IopfState *s)
 {
-    PCIDevice *dev = PCI_DEVICE(s);
-
-    pci_word_test_and_set_mask(dev->config + dev->exp.pri_cap + PCI_PRI_STATUS,
+    pci_word_test_and_set_mask(iopf_pri_cap(s) + PCI_PRI_STATUS,
                                PCI_PRI_STATUS_RF | PCI_PRI_STATUS_STOPPED);
 }
 
@@ -391,7 +430,8 @@ static void iopf_pri_answer(IopfQueue *q, PCIPRIResponse code)
 static bool iopf_pri_expected(IopfState *s, IopfGroup *group, uint32_t pasid,
                               PCIPRIResponse code)
 {
-    bool has_pasid = group->pasid != PCI_NO_PASID && s->pri_resp_pasid;
+    bool has_pasid = group->pasid != PCI_NO_PASID &&
+                     iopf_pf(s)->pri_resp_pasid;
 
     if (!group->busy) {
         return false;
@@ -417,8 +457,8 @@ static void iopf_pri_response(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
         pasid == PCI_NO_PASID ? 0 : pasid | IOPF_PASID_VALID;
     if (!iopf_pri_expected(s, group, pasid, code)) {
         COUNT(s, RESP_UNEXPECTED);
-        pci_word_test_and_set_mask(dev->config + dev->exp.pri_cap +
-                                   PCI_PRI_STATUS, PCI_PRI_STATUS_UPRGI);
+        pci_word_test_and_set_mask(iopf_pri_cap(s) + PCI_PRI_STATUS,
+                                   PCI_PRI_STATUS_UPRGI);
         return;
     }
     group->busy = false;
@@ -426,7 +466,7 @@ static void iopf_pri_response(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
     if (group->injected) {
         return;
     }
-    s->pri_in_flight -= group->pages;
+    iopf_pf(s)->pri_in_flight -= group->pages;
     if (q->outstanding) {
         q->outstanding--;
     }
@@ -435,7 +475,7 @@ static void iopf_pri_response(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
     } else {
         COUNT(s, STALE);
     }
-    iopf_kick(s);
+    iopf_kick_all(s);
 }
 
 static const PCIIOMMUClient iopf_client = {
@@ -564,9 +604,8 @@ static void iopf_pri_send(IopfState *s, IopfQueue *q)
  */
 static void iopf_pri_start(IopfState *s, IopfQueue *q)
 {
-    PCIDevice *dev = PCI_DEVICE(s);
-    uint32_t granted = pci_get_long(dev->config + dev->exp.pri_cap +
-                                    PCI_PRI_ALLOC_REQ);
+    uint32_t granted = pci_get_long(iopf_pri_cap(s) + PCI_PRI_ALLOC_REQ);
+    uint32_t *in_flight = &iopf_pf(s)->pri_in_flight;
     uint32_t i, missing = 0, pages;
     int prgi;
 
@@ -579,7 +618,7 @@ static void iopf_pri_start(IopfState *s, IopfQueue *q)
         pages = MAX(pages >> MIN(q->retries - 1, 5), MIN(pages, 1));
     }
     prgi = iopf_prgi_alloc(s);
-    if (pages && (prgi < 0 || s->pri_in_flight + pages > granted)) {
+    if (pages && (prgi < 0 || *in_flight + pages > granted)) {
         q->want_credit = true;
         return;
     }
@@ -609,7 +648,7 @@ static void iopf_pri_start(IopfState *s, IopfQueue *q)
         .pasid = iopf_pasid(q->pasid),
         .pages = q->prg_left,
     };
-    s->pri_in_flight += q->prg_left;
+    *in_flight += q->prg_left;
     q->outstanding++;
     if (s->ctrl & IOPF_CTRL_INTERLEAVE) {
         iopf_kick(s);
@@ -731,11 +770,18 @@ static uint64_t iopf_chunk(IopfQueue *q, uint64_t done)
     return len;
 }
 
-/* The pages of the next chunks: as many as CONCURRENCY says, two at least. */
+/* Pages that a chunk takes */
+static uint32_t iopf_chunk_pages(uint32_t op)
+{
+    return iopf_op_reads(op) + (iopf_op_dst_perm(op) != IOMMU_NONE);
+}
+
+/* The pages of the next chunks: as many as CONCURRENCY says, or of one. */
 static void iopf_batch_work(IopfQueue *q)
 {
     uint32_t op = le32_to_cpu(q->desc.op);
-    uint32_t i, max = MAX(2, q->concurrency);
+    uint32_t i, step = iopf_chunk_pages(op);
+    uint32_t max = MAX(step, q->concurrency);
     uint64_t done = q->done;
 
     iopf_batch_reset(q);
@@ -745,7 +791,7 @@ static void iopf_batch_work(IopfQueue *q)
         }
         return;
     }
-    while (done < le64_to_cpu(q->desc.len) && q->n_acc + 2 <= max) {
+    while (done < le64_to_cpu(q->desc.len) && q->n_acc + step <= max) {
         if (iopf_op_reads(op)) {
             iopf_batch_add(q, le64_to_cpu(q->desc.src) + done, IOMMU_RO);
         }
@@ -859,7 +905,7 @@ static void iopf_work_scatter(IopfState *s, IopfQueue *q)
 static void iopf_work(IopfState *s, IopfQueue *q)
 {
     uint32_t op = le32_to_cpu(q->desc.op);
-    uint32_t i, step = iopf_op_reads(op) && iopf_op_dst_perm(op) ? 2 : 1;
+    uint32_t i, step = iopf_chunk_pages(op);
 
     if (op == IOPF_OP_SCATTER) {
         iopf_work_scatter(s, q);
@@ -1095,6 +1141,18 @@ static void iopf_timer(void *opaque)
 
 /* The error page */
 
+/* In whose name? Its own, or that of another function on the bus. */
+static PCIDevice *iopf_requester(IopfState *s)
+{
+    PCIDevice *dev = PCI_DEVICE(s);
+    uint32_t function = INJ(s, IOPF_INJ_FUNCTION);
+
+    if (!(function & IOPF_INJ_FUNCTION_VALID)) {
+        return dev;
+    }
+    return pci_get_bus(dev)->devices[function & 0xff];
+}
+
 static uint32_t iopf_inject_pri(IopfState *s, PCIXlateReq *req, uint32_t flags)
 {
     uint16_t prgi = INJ(s, IOPF_INJ_PRGI) % IOPF_NR_PRGI;
@@ -1114,16 +1172,19 @@ static uint32_t iopf_inject_pri(IopfState *s, PCIXlateReq *req, uint32_t flags)
             };
         }
     }
-    pci_iommu_pri_request(PCI_DEVICE(s), req, prgi, last);
+    pci_iommu_pri_request(iopf_requester(s), req, prgi, last);
     return IOPF_INJ_OK;
 }
 
 static uint32_t iopf_inject_one(IopfState *s, PCIXlateReq *req, uint32_t flags)
 {
-    PCIDevice *dev = PCI_DEVICE(s);
+    PCIDevice *dev = iopf_requester(s);
     IOMMUTLBEntry entry = {};
     PCIXlateResult result;
 
+    if (!dev) {
+        return IOPF_INJ_UNSUPPORTED;
+    }
     switch (INJ(s, IOPF_INJ_CMD)) {
     case IOPF_INJ_PAGE_REQUEST:
         return iopf_inject_pri(s, req, flags);
@@ -1251,6 +1312,10 @@ static void iopf_qctl_write(IopfState *s, IopfQueue *q, hwaddr reg,
     case IOPF_Q_PASID:
         if (q->mode == IOPF_MODE_OFF) {
             q->pasid = val & (IOPF_PASID_VALID | IOPF_PASID_MASK);
+            /* what the last user of the page wrote is not the next one's */
+            q->ring = 0;
+            q->log2size = 0;
+            q->irq = 0;
         }
         break;
     case IOPF_Q_MODE:
@@ -1338,11 +1403,25 @@ static uint32_t iopf_user_read(IopfQueue *q, hwaddr reg)
     }
 }
 
+/* Page requests of @s that count against what software has granted */
+static uint32_t iopf_pri_own(IopfState *s)
+{
+    uint32_t i, pages = 0;
+
+    for (i = 0; i < IOPF_NR_PRGI; i++) {
+        if (s->prg[i].busy && !s->prg[i].injected) {
+            pages += s->prg[i].pages;
+        }
+    }
+    return pages;
+}
+
 static void iopf_reset_state(IopfState *s)
 {
     int i;
 
     pci_iommu_cancel(PCI_DEVICE(s));
+    iopf_pf(s)->pri_in_flight -= iopf_pri_own(s);
     for (i = 0; i < IOPF_NR_QUEUES; i++) {
         memset(&s->q[i], 0, sizeof(s->q[i]));
         s->q[i].concurrency = 1;
@@ -1351,7 +1430,6 @@ static void iopf_reset_state(IopfState *s)
     memset(s->prg, 0, sizeof(s->prg));
     memset(s->inj, 0, sizeof(s->inj));
     memset(s->counters, 0, sizeof(s->counters));
-    s->pri_in_flight = 0;
     s->ctrl = 0;
     g_hash_table_remove_all(s->atc);
     timer_del(s->timer);
@@ -1378,7 +1456,7 @@ static uint32_t iopf_global_read(IopfState *s, hwaddr addr)
     case IOPF_STATE:
         return iopf_enabled(s);
     case IOPF_PRI_IN_FLIGHT:
-        return s->pri_in_flight;
+        return iopf_pf(s)->pri_in_flight;
     default:
         return 0;
     }
@@ -1446,7 +1524,7 @@ static void iopf_write_config(PCIDevice *dev, uint32_t addr, uint32_t val,
                               int len)
 {
     IopfState *s = IOPF_TESTDEV(dev);
-    uint8_t *pri = dev->config + dev->exp.pri_cap;
+    uint8_t *pri = iopf_pri_cap(s);
     bool was_on = pci_get_word(pri + PCI_PRI_CTRL) & PCI_PRI_CTRL_ENABLE;
     bool on;
 
@@ -1475,8 +1553,11 @@ static void iopf_reset_caps(PCIDevice *dev)
 {
     uint8_t *pri = dev->config + dev->exp.pri_cap;
 
-    pci_set_word(dev->config + dev->exp.pasid_cap + PCI_PASID_CTRL, 0);
     pci_set_word(dev->config + dev->exp.ats_cap + PCI_ATS_CTRL, 0);
+    if (pci_is_vf(dev)) {
+        return;
+    }
+    pci_set_word(dev->config + dev->exp.pasid_cap + PCI_PASID_CTRL, 0);
     pci_set_word(pri + PCI_PRI_CTRL, 0);
     pci_word_test_and_clear_mask(pri + PCI_PRI_STATUS, PCI_PRI_STATUS_RF |
                                  PCI_PRI_STATUS_UPRGI);
@@ -1490,34 +1571,101 @@ static void iopf_reset(DeviceState *dev)
     iopf_reset_state(IOPF_TESTDEV(dev));
 }
 
-static void iopf_realize(PCIDevice *dev, Error **errp)
+static bool iopf_init_msix(IopfState *s, Error **errp)
 {
-    IopfState *s = IOPF_TESTDEV(dev);
+    PCIDevice *dev = PCI_DEVICE(s);
     int i;
 
-    if (pcie_endpoint_cap_init(dev, 0x80) < 0) {
-        error_setg(errp, "iopf-testdev needs a PCIe bus");
-        return;
-    }
-    if (msix_init_exclusive_bar(dev, IOPF_NR_QUEUES, 2, errp)) {
-        return;
+    memory_region_init(&s->msix_bar, OBJECT(s), "iopf-testdev-msix",
+                       IOPF_MSIX_BAR_SIZE);
+    if (msix_init(dev, IOPF_NR_QUEUES, &s->msix_bar, 2, 0, &s->msix_bar, 2,
+                  IOPF_MSIX_PBA, 0, errp)) {
+        return false;
     }
     for (i = 0; i < IOPF_NR_QUEUES; i++) {
         msix_vector_use(dev, i);
     }
-    pcie_cap_flr_init(dev);
-    pcie_ats_init(dev, 0x100, true);
+    return true;
+}
+
+static void iopf_init_bars(IopfState *s)
+{
+    PCIDevice *dev = PCI_DEVICE(s);
+
+    memory_region_init_io(&s->bar, OBJECT(s), &iopf_ops, s, TYPE_IOPF_TESTDEV,
+                          IOPF_BAR_SIZE);
+    if (pci_is_vf(dev)) {
+        pcie_sriov_vf_register_bar(dev, 0, &s->bar);
+        pcie_sriov_vf_register_bar(dev, 2, &s->msix_bar);
+        return;
+    }
+    pci_register_bar(dev, 0, PCI_BASE_ADDRESS_SPACE_MEMORY |
+                     PCI_BASE_ADDRESS_MEM_TYPE_64, &s->bar);
+    pci_register_bar(dev, 2, PCI_BASE_ADDRESS_SPACE_MEMORY, &s->msix_bar);
+}
+
+/* What only a physical function has */
+static bool iopf_init_pf(IopfState *s, Error **errp)
+{
+    PCIDevice *dev = PCI_DEVICE(s);
+
     pcie_pasid_init(dev, 0x110, s->pasid_bits, true, true);
     pcie_pri_init(dev, 0x120, s->pri_capacity, s->pri_resp_pasid);
+    if (!s->vfs) {
+        return true;
+    }
+    if (s->vfs > IOPF_VFS_MAX || PCI_FUNC(dev->devfn)) {
+        error_setg(errp, "up to %d vfs, of function 0", IOPF_VFS_MAX);
+        return false;
+    }
+    if (!pcie_sriov_pf_init(dev, 0x140, TYPE_IOPF_TESTDEV_VF, IOPF_DEVICE_ID,
+                            s->vfs, s->vfs, 1, 1, errp)) {
+        return false;
+    }
+    pcie_sriov_pf_init_vf_bar(dev, 0, PCI_BASE_ADDRESS_SPACE_MEMORY,
+                              IOPF_BAR_SIZE);
+    pcie_sriov_pf_init_vf_bar(dev, 2, PCI_BASE_ADDRESS_SPACE_MEMORY,
+                              IOPF_MSIX_BAR_SIZE);
+    return true;
+}
+
+static void iopf_free(IopfState *s)
+{
+    PCIDevice *dev = PCI_DEVICE(s);
+
+    qemu_bh_delete(s->bh);
+    timer_free(s->timer);
+    g_hash_table_destroy(s->atc);
+    msix_uninit(dev, &s->msix_bar, &s->msix_bar);
+    pcie_cap_exit(dev);
+}
+
+static void iopf_realize(PCIDevice *dev, Error **errp)
+{
+    IopfState *s = IOPF_TESTDEV(dev);
+
+    if (!iopf_init_msix(s, errp)) {
+        return;
+    }
+    if (pcie_endpoint_cap_init(dev, 0x80) < 0) {
+        error_setg(errp, "iopf-testdev needs a PCIe bus");
+        msix_uninit(dev, &s->msix_bar, &s->msix_bar);
+        return;
+    }
+    pcie_cap_flr_init(dev);
+    pcie_ats_init(dev, 0x100, true);
 
     s->bh = qemu_bh_new_guarded(iopf_bh, s,
                                 &DEVICE(dev)->mem_reentrancy_guard);
     s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, iopf_timer, s);
     s->atc = g_hash_table_new_full(iopf_atc_hash, iopf_atc_equal, NULL, g_free);
-    memory_region_init_io(&s->bar, OBJECT(s), &iopf_ops, s, TYPE_IOPF_TESTDEV,
-                          IOPF_BAR_SIZE);
-    pci_register_bar(dev, 0, PCI_BASE_ADDRESS_SPACE_MEMORY |
-                     PCI_BASE_ADDRESS_MEM_TYPE_64, &s->bar);
+    iopf_init_bars(s);
+    if (pci_is_vf(dev)) {
+        s->stall = iopf_pf(s)->stall;
+    } else if (!iopf_init_pf(s, errp)) {
+        iopf_free(s);
+        return;
+    }
     pci_iommu_set_client(dev, &iopf_client);
 }
 
@@ -1525,13 +1673,12 @@ static void iopf_exit(PCIDevice *dev)
 {
     IopfState *s = IOPF_TESTDEV(dev);
 
+    if (s->vfs) {
+        pcie_sriov_pf_exit(dev);
+    }
     pci_iommu_cancel(dev);
     pci_iommu_set_client(dev, NULL);
-    qemu_bh_delete(s->bh);
-    timer_free(s->timer);
-    g_hash_table_destroy(s->atc);
-    msix_uninit_exclusive_bar(dev);
-    pcie_cap_exit(dev);
+    iopf_free(s);
 }
 
 /* Migration. What waits is answered on the other side, by the tag it has. */
@@ -1661,6 +1808,8 @@ static const Property iopf_properties[] = {
     DEFINE_PROP_UINT32("pri-capacity", IopfState, pri_capacity, 256),
     /* PRG Response PASID Required */
     DEFINE_PROP_BOOL("pri-resp-pasid", IopfState, pri_resp_pasid, true),
+    /* Virtual functions that software may enable */
+    DEFINE_PROP_UINT16("vfs", IopfState, vfs, 0),
 };
 
 static void iopf_class_init(ObjectClass *klass, void *data)
@@ -1693,9 +1842,25 @@ static const TypeInfo iopf_info = {
     },
 };
 
+/* Made by its physical function, never by the user */
+static void iopf_vf_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+
+    dc->desc = "Virtual function of iopf-testdev";
+    dc->user_creatable = false;
+}
+
+static const TypeInfo iopf_vf_info = {
+    .name = TYPE_IOPF_TESTDEV_VF,
+    .parent = TYPE_IOPF_TESTDEV,
+    .class_init = iopf_vf_class_init,
+};
+
 static void iopf_register_types(void)
 {
     type_register_static(&iopf_info);
+    type_register_static(&iopf_vf_info);
 }
 
 type_init(iopf_register_types)

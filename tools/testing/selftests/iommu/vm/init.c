@@ -30,6 +30,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -136,6 +137,21 @@ static void read_environment(void)
 		putenv(strdup(line));
 	if (file)
 		fclose(file);
+}
+
+/* Modules that the job wants: paths in MODULES, separated by colons. */
+static void load_modules(void)
+{
+	char *list = getenv("MODULES"), *path;
+	int fd;
+
+	for (path = list ? strtok(list, ":") : NULL; path;
+	     path = strtok(NULL, ":")) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+			give_up(path);
+		close(fd);
+	}
 }
 
 static void read_nonce(char *nonce, size_t size)
@@ -367,6 +383,7 @@ int main(void)
 	mount_all();
 	link_ports();
 	read_environment();
+	load_modules();
 	read_nonce(nonce, sizeof(nonce));
 	results = open("/dev/vm/results", O_WRONLY | O_CLOEXEC);
 	if (results < 0)

@@ -8,38 +8,11 @@ passed, failed and skipped to build/test/vm.total.
 """
 import argparse
 import concurrent.futures
-import os
 import sys
 import time
 
-from harness import guest, layout, paths, proof, self_test, suite, table, tap
-
-HEADER = ["kernel", "machine", "boot", "program", "test", "result", "reason"]
-
-
-class Tally:
-    """All rows so far, and how to say what a part came to."""
-
-    def __init__(self):
-        self.rows = []
-        self.start = time.monotonic()
-
-    def count(self, state):
-        return sum(row[5] == state for row in self.rows)
-
-    def add(self, title, rows, seconds):
-        self.rows += rows
-        states = [row[5] for row in rows]
-        failed = [row for row in rows if row[5] == "fail"]
-        print(f"{'FAILED' if failed else 'ok    '} {title}: "
-              f"{states.count('pass')} passed, {len(failed)} failed, "
-              f"{states.count('skip')} skipped, {seconds:.0f} s",
-              flush=True)
-        for row in failed:
-            print(f"       {row[3]} {row[4]}: {row[6]}")
-        for row in rows:
-            if row[5] == "skip":
-                print(f"       skipped {row[3]} {row[4]}: {row[6]}")
+from harness import guest, layout, paths, proof, self_test, suite, tap
+from harness.tally import Tally
 
 
 def host_proof(report):
@@ -104,22 +77,6 @@ def add_skipped(kernel, machines, names, tally):
         tally.add(f"{kernel} kernel, not run", rows, 0)
 
 
-def write(name, lines):
-    with open(os.path.join(paths.TEST, name), "w", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in lines)
-
-
-def finish(tally):
-    table.write(os.path.join(paths.TEST, "vm.tsv"), HEADER, tally.rows)
-    numbers = [tally.count(state) for state in ("pass", "fail", "skip")]
-    write("vm.total", ["{} {} {}".format(*numbers)])
-    write("vm.skips", [f"{row[0]}.{row[1]}.{row[4]} {row[6]}"
-                       for row in tally.rows if row[5] == "skip"])
-    print("VM tests: {} passed, {} failed, {} skipped".format(*numbers),
-          f"in {time.monotonic() - tally.start:.0f} s")
-    return 1 if numbers[1] or not numbers[0] else 0
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -138,7 +95,7 @@ def main():
     for kernel in kernels:
         paths.image(kernel)
     base = guest.base_archive(suite.modules(kernels))
-    tally = Tally()
+    tally = Tally("vm")
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for kernel in kernels:
             if not args.no_self_test:
@@ -147,7 +104,7 @@ def main():
             names = args.boot or list(suite.BOOTS)
             run_boots(kernel, machines, names, base, pool, tally)
             add_skipped(kernel, machines, names, tally)
-    return finish(tally)
+    return tally.finish()
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ def call(command, log, **kwargs):
 
 
 def headers(log):
-    """The kernel's user-space headers, for iommufd and VFIO."""
+    """The kernel's user-space headers, for iommufd, VFIO and the endpoint."""
     out = paths.work("headers", "")
     stamp = paths.work("headers", "usr/include/linux/vfio.h")
-    source = os.path.join(paths.LINUX, "include/uapi/linux")
-    newest = max(entry.stat().st_mtime for entry in os.scandir(source))
+    source = os.path.join(paths.LINUX, "include/uapi")
+    newest = max(os.path.getmtime(os.path.join(here, name))
+                 for here, _, names in os.walk(source) for name in names)
     if not os.path.exists(stamp) or os.path.getmtime(stamp) < newest:
         call(["make", "-s", "-C", paths.LINUX, f"O={out}", "ARCH=arm64",
               f"CROSS_COMPILE={CROSS}", "headers"], log)
@@ -42,9 +43,11 @@ def programs():
     open(log, "wb").close()
     include = headers(log)
     found = {}
-    for name in ("vm", "msi", "iopf", "."):
+    for name in ("vm", "msi", "iopf", "testdev", "."):
         source = os.path.join(paths.LINUX,
                               "tools/testing/selftests/iommu", name)
+        if not os.path.isdir(source):
+            continue
         out = paths.work("bin", "iommufd" if name == "." else name)
         os.makedirs(out, exist_ok=True)
         call(["make", "-s", "-C", source, f"OUTPUT={out}", "ARCH=arm64",

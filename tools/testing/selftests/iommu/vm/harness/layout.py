@@ -44,6 +44,8 @@ DEVICES = {
     "port1": ("0b.0", PORT),
     "port2": ("0c.0", PORT),
     "port3": ("0d.0", PORT),
+    "iopf": ("0e.0", "iopf-testdev"),
+    "iopf_vfs": ("0f.0", "iopf-testdev,vfs=2"),
     "shared": ("noacs0", "edu"),
     "msi64": ("msi32", f"virtio-blk-pci,{VIRTIO}"),
 }

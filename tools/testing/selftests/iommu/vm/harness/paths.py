@@ -35,6 +35,28 @@ def image(kernel):
     return path
 
 
+def module(kernel, name, directory):
+    """(name in /lib, path) of a module: a kernel's own, or one beside it."""
+    built = os.path.join(BUILD, KERNELS[kernel], directory, name)
+    if kernel == "base":
+        built = os.path.join(BUILD, "module-base", name)
+    if not os.path.exists(built):
+        fail(f"{built} is not there: 'make test' makes it")
+    stem, suffix = os.path.splitext(name)
+    return f"{stem}-{kernel}{suffix}", built
+
+
+def emulator():
+    """QEMU with what tools/testing/qemu adds; EMULATOR names another build,
+    as build/qemu-san.
+    """
+    where = os.environ.get("EMULATOR", os.path.join(BUILD, "qemu"))
+    path = os.path.join(where, "qemu-system-aarch64")
+    if not os.path.exists(path):
+        fail(f"{path} is not there: 'make qemu' makes it")
+    return path
+
+
 def work(*names):
     path = os.path.join(WORK, *names)
     os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -18,7 +18,8 @@ TEXTS = ("WARNING: CPU: 0", "BUG: scheduling while atomic",
          "unreferenced object 0xffff", "DMA-API: device driver frees")
 FINE = ("kasan: KernelAddressSanitizer initialized (generic)",
         "Kernel command line: console=ttyAMA0 panic=-1",
-        "DMA-API: preallocated 65536 debug entries")
+        "DMA-API: preallocated 65536 debug entries",
+        "PM: suspend debug: Waiting for 0 second(s).")
 
 
 class Case:

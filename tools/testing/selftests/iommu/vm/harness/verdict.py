@@ -19,6 +19,7 @@ HARMLESS = re.compile(
     r"kasan: KernelAddressSanitizer initialized \(generic\)|"
     r"DMA-API: preallocated \d+ debug entries|"
     r"DMA-API: debugging enabled by kernel config|"
+    r"PM: suspend debug: Waiting for \d+ second\(s\)\.|"
     r"Kernel command line: [ \w.,=*/:-]*)\s*$")
 
 

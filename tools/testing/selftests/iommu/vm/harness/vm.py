@@ -131,11 +131,12 @@ class VM:
 
     def __init__(self, name, image, machine, job, base, *, append="",
                  smp=2, memory="640M", icount=False, timeout=120,
-                 qemu_args=()):
+                 qemu=None, qemu_args=()):
         self.name, self.image, self.machine = name, image, machine
         self.job, self.base, self.append = job, base, append
         self.smp, self.memory, self.icount = smp, memory, icount
         self.timeout, self.qemu_args = timeout, list(qemu_args)
+        self.qemu = qemu or layout.qemu()
         self.directory = paths.work("run", name)
 
     def arguments(self, initrd, host_fd, qmp_fd):
@@ -145,7 +146,7 @@ class VM:
                    "iommufd.allow_unsafe_interrupts=1 "
                    f"nvme_core.io_timeout=5 {self.append}")
         accel = "tcg,thread=single" if self.icount else "tcg,thread=multi"
-        args = [layout.qemu(), "-nodefaults", "-nographic", "-no-reboot",
+        args = [self.qemu, "-nodefaults", "-nographic", "-no-reboot",
                 "-machine", layout.MACHINES[self.machine],
                 "-accel", accel, "-cpu", "cortex-a57",
                 "-smp", str(self.smp), "-m", self.memory,

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A queue of the endpoint iopf-testdev, and the endpoint's registers */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "testdev.h"
+
+#define START_Q		_IO('W', 0)	/* UACCE_CMD_START_Q */
+
+static uint32_t *bar;
+char bdf[16];
+size_t page;
+
+uint32_t reg_read(struct queue *q, uint32_t reg)
+{
+	return __atomic_load_n(&q->regs[reg / 4], __ATOMIC_RELAXED);
+}
+
+void reg_write(struct queue *q, uint32_t reg, uint32_t val)
+{
+	__atomic_store_n(&q->regs[reg / 4], val, __ATOMIC_RELAXED);
+}
+
+/* A register that is not of a queue's own page */
+uint32_t bar_read(uint32_t reg)
+{
+	return __atomic_load_n(&bar[reg / 4], __ATOMIC_RELAXED);
+}
+
+uint64_t counter(int n)
+{
+	uint32_t lo = bar_read(IOPF_COUNTER(n));
+	uint32_t hi = bar_read(IOPF_COUNTER(n) + 4);
+
+	return (uint64_t)hi << 32 | lo;
+}
+
+/* How often the endpoint had to wait for a page, in any way. */
+uint64_t waits(void)
+{
+	return counter(IOPF_CNT_STALLS) + counter(IOPF_CNT_PAGE_REQUESTS);
+}
+
+static int read_hex(const char *dev, const char *attr)
+{
+	char path[320];
+	int val = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", dev, attr);
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	if (fscanf(f, "%x", &val) != 1)
+		val = -1;
+	fclose(f);
+
+	return val;
+}
+
+/* Is it the endpoint, and not one of its virtual functions? */
+static bool is_endpoint(const char *dev)
+{
+	char path[320];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/physfn", dev);
+	return read_hex(dev, "vendor") == IOPF_VENDOR_ID &&
+	       read_hex(dev, "device") == IOPF_DEVICE_ID && access(path, F_OK);
+}
+
+/* Map the endpoint's registers, for the counters. */
+int map_bar(void)
+{
+	DIR *dir = opendir("/sys/bus/pci/devices");
+	struct dirent *d;
+	char path[320];
+	void *p;
+	int fd;
+
+	page = sysconf(_SC_PAGESIZE);
+	while (dir && (d = readdir(dir))) {
+		if (!is_endpoint(d->d_name))
+			continue;
+		snprintf(path, sizeof(path),
+			 "/sys/bus/pci/devices/%s/resource0", d->d_name);
+		fd = open(path, O_RDWR);
+		snprintf(bdf, sizeof(bdf), "%.15s", d->d_name);
+		closedir(dir);
+		if (fd < 0)
+			return -errno;
+		p = mmap(NULL, IOPF_BAR_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, fd, 0);
+		close(fd);
+		if (p == MAP_FAILED)
+			return -errno;
+		bar = p;
+		return 0;
+	}
+	if (dir)
+		closedir(dir);
+
+	return -ENODEV;
+}
+
+/* A queue of a function, started; @node is its device node. */
+int open_node(struct queue *q, const char *node)
+{
+	memset(q, 0, sizeof(*q));
+	q->fd = open(node, O_RDWR | O_CLOEXEC);
+	if (q->fd < 0)
+		return -errno;
+	q->regs = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       q->fd, 0);
+	if (q->regs == MAP_FAILED)
+		return -errno;
+	if (ioctl(q->fd, START_Q))
+		return -errno;
+	q->ring = mmap(NULL, RING_SIZE * sizeof(*q->ring),
+		       PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
+	if (q->ring == MAP_FAILED)
+		return -errno;
+	reg_write(q, IOPF_U_RING_LO, (uintptr_t)q->ring);
+	reg_write(q, IOPF_U_RING_HI, (uintptr_t)q->ring >> 32);
+	reg_write(q, IOPF_U_RING_SIZE, RING_LOG2);
+	memset(q->ring, 0, RING_SIZE * sizeof(*q->ring));
+
+	return 0;
+}
+
+int queue_open(struct queue *q)
+{
+	return open_node(q, "/dev/iopf-testdev-0");
+}
+
+void queue_close(struct queue *q)
+{
+	munmap(q->regs, page);
+	munmap(q->ring, RING_SIZE * sizeof(*q->ring));
+	close(q->fd);
+}
+
+/* Put a descriptor into the ring; the endpoint starts at once. */
+struct iopf_desc *submit(struct queue *q, uint32_t op, const void *src,
+			 void *dst, uint64_t len, uint64_t arg)
+{
+	struct iopf_desc *desc = &q->ring[q->prod++ % RING_SIZE];
+
+	*desc = (struct iopf_desc) {
+		.op = op,
+		.src = (uintptr_t)src,
+		.dst = (uintptr_t)dst,
+		.len = len,
+		.arg = arg,
+	};
+	__sync_synchronize();
+	reg_write(q, IOPF_U_PROD, q->prod);
+
+	return desc;
+}
+
+/* Returns IOPF_DESC_*, or PENDING after 60 seconds or with a halted queue. */
+uint32_t wait_desc(struct queue *q, struct iopf_desc *desc)
+{
+	time_t end = time(NULL) + 60;
+
+	while (!__atomic_load_n(&desc->status, __ATOMIC_ACQUIRE) &&
+	       time(NULL) < end) {
+		if (reg_read(q, IOPF_U_STATUS) & IOPF_STATUS_ERROR)
+			break;
+		usleep(100);
+	}
+
+	return __atomic_load_n(&desc->status, __ATOMIC_ACQUIRE);
+}
+
+uint32_t run(struct queue *q, uint32_t op, const void *src, void *dst,
+	     uint64_t len, uint64_t arg)
+{
+	return wait_desc(q, submit(q, op, src, dst, len, arg));
+}
+
+/* Choose how queues that start from now on access memory. */
+int set_mode(uint32_t mode)
+{
+	FILE *f = fopen("/sys/module/iopf_testdev/parameters/mode", "w");
+
+	if (!f)
+		return -errno;
+	fprintf(f, "%u", mode);
+
+	return fclose(f) ? -errno : 0;
+}
+
+/* What must the kernel have enabled for @mode? */
+bool has_mode(uint32_t mode)
+{
+	static const uint32_t needs[] = {
+		[IOPF_MODE_STALL] = IOPF_STATE_STALL,
+		[IOPF_MODE_ATS] = IOPF_STATE_ATS,
+		[IOPF_MODE_PRI] = IOPF_STATE_PRI,
+	};
+
+	return bar_read(IOPF_STATE) & needs[mode];
+}
+
+void *fresh(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p != MAP_FAILED)
+		madvise(p, len, MADV_NOHUGEPAGE);
+
+	return p;
+}
+
+void fill(unsigned char *p, size_t len, unsigned int seed)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		seed = seed * 1103515245 + 12345;
+		p[i] = seed >> 16;
+	}
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the programs here share: a queue of the endpoint iopf-testdev in this
+ * process, and the endpoint's registers, which takes root.
+ *
+ * Functions return 0 or a negative errno unless they say otherwise.
+ */
+#ifndef TESTDEV_H
+#define TESTDEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <misc/uacce/iopf_testdev.h>
+
+#define RING_LOG2	6
+#define RING_SIZE	64	/* descriptors, 2 to the RING_LOG2 */
+#define MB		1048576UL
+
+struct queue {
+	int fd;
+	uint32_t *regs;
+	struct iopf_desc *ring;
+	uint32_t prod;
+};
+
+/* The endpoint's place in sysfs, once map_bar() has found it */
+extern char bdf[16];
+extern size_t page;
+
+/* Registers of a queue's own page, and any other */
+uint32_t reg_read(struct queue *q, uint32_t reg);
+void reg_write(struct queue *q, uint32_t reg, uint32_t val);
+uint32_t bar_read(uint32_t reg);
+
+uint64_t counter(int n);
+uint64_t waits(void);
+
+int map_bar(void);
+int open_node(struct queue *q, const char *node);
+int queue_open(struct queue *q);
+void queue_close(struct queue *q);
+
+struct iopf_desc *submit(struct queue *q, uint32_t op, const void *src,
+			 void *dst, uint64_t len, uint64_t arg);
+uint32_t wait_desc(struct queue *q, struct iopf_desc *desc);
+uint32_t run(struct queue *q, uint32_t op, const void *src, void *dst,
+	     uint64_t len, uint64_t arg);
+
+int set_mode(uint32_t mode);
+bool has_mode(uint32_t mode);
+
+void *fresh(size_t len);
+void fill(unsigned char *p, size_t len, unsigned int seed);
+
+#endif

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Shared virtual addressing on the emulator: what runs in which boot.
+
+The endpoint's driver is a module, so that the unpatched base runs the very
+same one without a line of this series in its Image.
+"""
+import os
+
+from . import layout, paths, verdict
+from .guest import Job
+from .suite import Report
+from .vm import VM
+
+MODULE = "iopf-testdev.ko"
+KERNELS = ["base", "ours", "debug"]
+# How often a process is killed with DMA in flight, and how many MiB are copied
+# through fresh memory, where IOPF_KILLS and IOPF_VOLUME_MB do not say it.
+SIZES = {"base": (1000, 1024), "ours": (250, 256), "debug": (50, 16)}
+
+
+class Boot:
+    """A program, how many tests it has, and on what SMMU it runs.
+
+    features: properties of arm-smmuv3; roles: as in layout.
+    """
+
+    def __init__(self, command, tests, seconds, features, roles=("iopf",)):
+        self.command, self.tests, self.seconds = command, tests, seconds
+        self.features, self.roles = features, list(roles)
+
+
+BOOTS = {
+    # stalls, and ATS for memory that is there
+    "sva": Boot("testdev_sva -V pri", 25, 400,
+                {"ssidsize": 16, "stall-model": 0, "ats": "on"},
+                ("iopf_vfs",)),
+    # two slots, two event records, commands that take their time
+    "tight": Boot("testdev_sva -V pri -F ats -F lifecycle -F vf -T volume "
+                  "-T killed_with_dma_in_flight", 13, 120,
+                  {"ssidsize": 16, "stall-model": 0, "stall-max": 2,
+                   "eventqs": 1, "cmd-delay-us": 20}),
+    # an SMMU that knows no other fault model
+    "forced": Boot("testdev_sva -V pri -F ats -F lifecycle -F vf -T volume "
+                   "-T killed_with_dma_in_flight", 13, 120,
+                   {"ssidsize": 9, "stall-model": 2}),
+    # nothing switched on: ordinary devices as on any machine
+    "off": Boot("msi_devices", 20, 60, {},
+                layout.WORKERS + ["edu", "rng", "pair0", "pair1", "port3"]),
+}
+# What a kernel runs; the debug kernel is slow.
+PLAN = {"base": ["sva", "tight"], "ours": ["sva", "forced", "off"],
+        "debug": ["sva"]}
+
+
+def modules(kernels):
+    """[(name, path)] for /lib of the guests."""
+    return [paths.module(kernel, MODULE, "drivers/misc")
+            for kernel in kernels]
+
+
+def properties(features):
+    """-global for each of the SMMU's properties."""
+    return [text for name, value in features.items()
+            for text in ("-global", f"arm-smmuv3.{name}={value}")]
+
+
+def module_environment(kernel):
+    """What tells the guest's init which driver to load."""
+    return {"MODULES": "/lib/" + modules([kernel])[0][0]}
+
+
+def environment(kernel, boot):
+    kills, volume = SIZES[kernel]
+    env = {"IOPF_KILLS": os.environ.get("IOPF_KILLS", str(kills)),
+           "IOPF_VOLUME_MB": os.environ.get("IOPF_VOLUME_MB", str(volume))}
+    if set(boot.roles) & {"iopf", "iopf_vfs"}:
+        env |= module_environment(kernel)
+    return env
+
+
+def run_boot(kernel, name, base):
+    """Run one boot; a Report."""
+    boot = BOOTS[name]
+    slow = kernel == "debug"
+    seconds = boot.seconds * (2 if slow else 1)
+    job = Job([(seconds, boot.command)], boot.roles,
+              environment(kernel, boot))
+    vm = VM(f"sva-{kernel}-{name}", paths.image(kernel), "its", job, base,
+            memory="1G" if slow else "640M", timeout=seconds + 60,
+            qemu=paths.emulator(), qemu_args=properties(boot.features))
+    outcome = vm.run()
+    faults = verdict.judge(outcome, boot.tests + slow, 0)
+    return Report(kernel, "sva", name, outcome, faults)
