@@ -84,10 +84,9 @@ def run_self_test(kernel, base, pool, tally):
               time.monotonic() - start)
 
 
-def run_boots(kernel, machines, base, pool, tally):
+def run_boots(kernel, boots, base, pool, tally):
     jobs = {pool.submit(suite.run_boot, kernel, machine, name, base):
-            (machine, name)
-            for machine, name in suite.boots(kernel, machines)}
+            (machine, name) for machine, name in boots}
     for job in concurrent.futures.as_completed(jobs):
         machine, name = jobs[job]
         report = job.result()
@@ -122,10 +121,13 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernel", choices=("ours", "debug"),
-                        action="append", help="default: both")
+    parser.add_argument("--kernel", action="append",
+                        choices=("ours", "debug", "rt", "64k"),
+                        help="default: ours and debug")
     parser.add_argument("--machine", choices=layout.MACHINES,
                         action="append", help="default: both")
+    parser.add_argument("--boot", action="append", metavar="MACHINE/BOOT",
+                        help="as its/devices; default: all")
     parser.add_argument("--no-self-test", action="store_true")
     parser.add_argument("--jobs", type=int, default=2,
                         help="machines that run at the same time")
@@ -140,8 +142,12 @@ def main():
             if not args.no_self_test:
                 run_self_test(kernel, base, pool, tally)
             machines = args.machine or list(layout.MACHINES)
-            run_boots(kernel, machines, base, pool, tally)
-            add_skipped(kernel, machines, tally)
+            boots = [(machine, name)
+                     for machine, name in suite.boots(kernel, machines)
+                     if not args.boot or f"{machine}/{name}" in args.boot]
+            run_boots(kernel, boots, base, pool, tally)
+            if not args.boot:
+                add_skipped(kernel, machines, tally)
     return finish(tally)
 
 

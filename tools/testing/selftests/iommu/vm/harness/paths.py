@@ -13,7 +13,7 @@ TEST = os.path.join(BUILD, "test")
 LINUX = os.path.join(BUILD, "linux")
 
 KERNELS = {"ours": "kernel", "base": "kernel-base", "debug": "kernel-debug",
-           "64k": "kernel-64k"}
+           "64k": "kernel-64k", "rt": "kernel-rt"}
 
 
 def fail(text, status=2):
@@ -27,7 +27,7 @@ def image(kernel):
     path = os.path.join(BUILD, KERNELS[kernel], "arch/arm64/boot/Image")
     if not os.path.exists(path):
         how = {"ours": "", "base": " BASE_KERNEL=1", "debug": " DEBUG=1",
-               "64k": " PAGES=64k"}[kernel]
+               "64k": " PAGES=64k", "rt": " RT=1"}[kernel]
         fail(f"{path} is not there: 'make kernel{how}' makes it")
     return path
 
