@@ -58,7 +58,7 @@ def report_rows(report):
     """The rows of a boot; what speaks against the boot is a failure too."""
     head = [report.kernel, report.machine, report.boot]
     rows = report.rows()
-    if report.boot == "devices":
+    if report.boot == "devices" and not suite.ONLY:
         proofs = host_proof(report)
         rows += [head + result.row() for result in proofs]
         if len(proofs) != suite.PROVED:
@@ -128,10 +128,13 @@ def main():
                         action="append", help="default: both")
     parser.add_argument("--boot", action="append", metavar="MACHINE/BOOT",
                         help="as its/devices; default: all")
+    parser.add_argument("--program", action="append", default=[],
+                        help="as msi_port or kunit_results; default: all")
     parser.add_argument("--no-self-test", action="store_true")
     parser.add_argument("--jobs", type=int, default=2,
                         help="machines that run at the same time")
     args = parser.parse_args()
+    suite.ONLY.update(args.program)
     kernels = args.kernel or ["ours", "debug"]
     for kernel in kernels:
         paths.image(kernel)
@@ -146,7 +149,7 @@ def main():
                      for machine, name in suite.boots(kernel, machines)
                      if not args.boot or f"{machine}/{name}" in args.boot]
             run_boots(kernel, boots, base, pool, tally)
-            if not args.boot:
+            if not args.boot and not args.program:
                 add_skipped(kernel, machines, tally)
     return finish(tally)
 

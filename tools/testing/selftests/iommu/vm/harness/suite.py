@@ -93,17 +93,26 @@ UNFIT = {
 }
 
 
+# Run these programs only, if it is not empty.
+ONLY = set()
+
+
 def programs(kernel, machine, name):
     """What is run of a boot on a kernel and a machine."""
     unfit = UNFIT.get((kernel, machine, name), ("", ()))[1]
     return [program for program in BOOTS[name].programs
-            if program not in unfit]
+            if program not in unfit and (not ONLY or program in ONLY)]
+
+
+def with_kunit(boot):
+    return boot.kunit and (not ONLY or "kunit_results" in ONLY)
 
 
 def boots(kernel, machines):
     """[(machine, boot's name)] for a kernel."""
     return [(machine, name) for name in BOOTS for machine in machines
-            if programs(kernel, machine, name) and
+            if (programs(kernel, machine, name) or
+                with_kunit(BOOTS[name])) and
             (kernel != "debug" or ONCE.get(name, machine) == machine)]
 
 
@@ -118,7 +127,7 @@ def runs(boot, which, slow):
     """The job's lines: seconds, command."""
     factor = 4 if slow else 1
     lines = [(TESTS[name][1] * factor, name) for name in which]
-    if boot.kunit:
+    if with_kunit(boot):
         lines.insert(0, (10, "kunit_results " + " ".join(SUITES)))
     return lines
 
@@ -126,7 +135,7 @@ def runs(boot, which, slow):
 def expected(boot, which, leak_scan):
     """(passes, skips) of a boot in which nothing is wrong."""
     passes = sum(TESTS[name][0] for name in which)
-    if boot.kunit:
+    if with_kunit(boot):
         passes += kunit_cases() or 1
     return passes + leak_scan, 0
 
@@ -151,7 +160,7 @@ def machine_for(kernel, machine, name, base, watch_memory="640M"):
     """The VM that runs a boot of the suite."""
     boot = BOOTS[name]
     slow = kernel == "debug"
-    append = boot.append + (" kunit.enable=1" if boot.kunit else "")
+    append = boot.append + (" kunit.enable=1" if with_kunit(boot) else "")
     lines = runs(boot, programs(kernel, machine, name), slow)
     return VM(f"{kernel}-{machine}-{name}", paths.image(kernel), machine,
               Job(lines, boot.roles), base, append=append.strip(),
