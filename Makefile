@@ -23,13 +23,13 @@ tree: ## build/linux: the base, our files, our hunks [KSRC=other-6.12-tree]
 	@scripts/deps tree
 	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)") $(if $(V),--verbose)
 
-kernel: ## build/kernel: an arm64 kernel of it [DEBUG=1|KCSAN=1] [BASE_KERNEL=1] [PAGES=64k]
+kernel: ## build/kernel: an arm64 kernel of it [DEBUG=1|RT=1|KCSAN=1] [BASE_KERNEL=1] [PAGES=64k]
 	@scripts/deps kernel
 	@scripts/tree $(if $(KSRC),--ksrc "$(KSRC)")
 	@scripts/kernel $(variant)
 
-variant = $(if $(BASE_KERNEL),base,$(if $(DEBUG),debug,$(if $(KCSAN),kcsan,$(or \
-	$(PAGES),ours))))
+variant = $(if $(BASE_KERNEL),base,$(if $(DEBUG),debug,$(if $(RT),rt,$(if \
+	$(KCSAN),kcsan,$(or $(PAGES),ours)))))
 
 kernel-bench kernel-base-bench: kernel-ours kernel-base
 	@scripts/base-tests

@@ -13,7 +13,7 @@ TEST = os.path.join(BUILD, "test")
 LINUX = os.path.join(BUILD, "linux")
 
 KERNELS = {"ours": "kernel", "base": "kernel-base", "debug": "kernel-debug",
-           "64k": "kernel-64k", "kcsan": "kernel-kcsan",
+           "64k": "kernel-64k", "kcsan": "kernel-kcsan", "rt": "kernel-rt",
            "bench": "kernel-bench", "base-bench": "kernel-base-bench"}
 
 
@@ -28,7 +28,8 @@ def image(kernel):
     path = os.path.join(BUILD, KERNELS[kernel], "arch/arm64/boot/Image")
     if not os.path.exists(path):
         how = {"ours": "", "base": " BASE_KERNEL=1", "debug": " DEBUG=1",
-               "64k": " PAGES=64k", "kcsan": " KCSAN=1"}.get(kernel)
+               "64k": " PAGES=64k", "kcsan": " KCSAN=1",
+               "rt": " RT=1"}.get(kernel)
         fail(f"{path} is not there: " + (
             f"'scripts/kernel {kernel}' makes it" if how is None
             else f"'make kernel{how}' makes it"))

@@ -120,17 +120,25 @@ UNFIT = {
 }
 
 
+# Run these programs only, if it is not empty.
+ONLY = set()
+
+
 def programs(kernel, machine, name):
     """What is run of a boot on a kernel and a machine."""
     unfit = UNFIT.get((kernel, machine, name), ("", ()))[1]
     return [program for program in BOOTS[name].programs
-            if program not in unfit]
+            if program not in unfit and (not ONLY or program in ONLY)]
+
+
+def with_kunit(boot):
+    return boot.kunit and (not ONLY or "kunit_results" in ONLY)
 
 
 def boots(kernel, machines):
     """[(machine, boot's name)] for a kernel."""
     return [(machine, name) for name in BOOTS for machine in machines
-            if programs(kernel, machine, name) and
+            if (programs(kernel, machine, name) or with_kunit(BOOTS[name])) and
             machine in BOOTS[name].machines and
             (kernel != "kcsan" or name == "iopf") and
             (kernel != "debug" or ONCE.get(name, machine) == machine)]
@@ -153,7 +161,7 @@ def runs(boot, which, slow):
     """The job's lines: seconds, command."""
     factor = 4 if slow else 1
     lines = [(seconds(name) * factor, name) for name in which]
-    if boot.kunit:
+    if with_kunit(boot):
         lines.insert(0, (10, f"kunit_results {boot.kunit}"))
     return lines
 
@@ -161,7 +169,7 @@ def runs(boot, which, slow):
 def expected(boot, which, leak_scan):
     """(passes, skips) of a boot in which nothing is wrong."""
     passes = sum(TESTS[name][0] for name in which)
-    if boot.kunit:
+    if with_kunit(boot):
         passes += kunit_cases(boot.kunit) or 1
     return passes + leak_scan, 0
 
@@ -187,7 +195,7 @@ def machine_for(kernel, machine, name, base, watch_memory="640M"):
     boot = BOOTS[name]
     slow = kernel in SLOW
     append = boot.append
-    if boot.kunit:
+    if with_kunit(boot):
         append += f" kunit.enable=1 kunit.filter_glob={boot.kunit}"
     lines = runs(boot, programs(kernel, machine, name), slow)
     return VM(f"{kernel}-{machine}-{name}", paths.image(kernel), machine,
