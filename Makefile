@@ -11,7 +11,7 @@ lock = @scripts/locked $@
 .NOTPARALLEL:
 .PHONY: help deps tree kernel kernel-ours kernel-base kernel-bench \
 	kernel-base-bench qemu run test test-races compare \
-	bench check series series-check clean distclean
+	bench mutants check series series-check clean distclean
 
 help: ## list the targets (this text)
 	@scripts/help
@@ -65,6 +65,9 @@ ifneq ($(wildcard scripts/bench),)
 bench: ## figures of doorbells and faults, base and ours: build/bench
 	$(lock) scripts/bench
 endif
+
+mutants: kernel-ours ## break the code on purpose: a test must notice [ONLY="name ..."]
+	$(lock) scripts/mutants $(ONLY)
 
 check: ## checkpatch, sparse, kernel-doc, layout, other configurations: no finding
 	@scripts/deps check
