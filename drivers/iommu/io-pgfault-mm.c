@@ -274,14 +274,16 @@ static bool iopf_is_hole(struct mm_struct *mm, unsigned long addr)
 static bool iopf_zones_have_room(void)
 {
 	const gfp_t gfp = GFP_HIGHUSER_MOVABLE;
+	unsigned long mark;
 	struct zoneref *ref;
 	struct zone *zone;
 
 	for_each_zone_zonelist(zone, ref, node_zonelist(numa_node_id(), gfp),
-			       gfp_zone(gfp))
-		if (zone_watermark_ok(zone, 0, min_wmark_pages(zone) + IOPF_ROOM,
-				      gfp_zone(gfp), 0))
+			       gfp_zone(gfp)) {
+		mark = min_wmark_pages(zone) + IOPF_ROOM;
+		if (zone_watermark_ok(zone, 0, mark, gfp_zone(gfp), 0))
 			return true;
+	}
 	return false;
 }
 

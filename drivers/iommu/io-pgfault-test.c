@@ -307,7 +307,8 @@ static void iopf_test_no_queue(struct kunit *test)
 			iommu_queue_iopf(dev_of(ctx), &evt.fault));
 	KUNIT_EXPECT_EQ(test, -ENODEV,
 			iopf_queue_flush_dev(dev_of(ctx), PASID_A));
-	KUNIT_EXPECT_EQ(test, -ENODEV, iopf_device_discard_partial(dev_of(ctx)));
+	KUNIT_EXPECT_EQ(test, -ENODEV,
+			iopf_device_discard_partial(dev_of(ctx)));
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
 	evt.fault.prm.flags &= ~LAST;
 	KUNIT_EXPECT_EQ(test, -ENODEV,
@@ -702,6 +703,9 @@ static void unuse_mm(struct kunit *test)
 	ctx->domain.iopf_handler = keep_handler;
 	kthread_unuse_mm(mm);
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&mm->mm_users));
+	/* That one, and CPUs that have not switched to another since. */
+	KUNIT_EXPECT_LE(test, atomic_read(&mm->mm_count),
+			1 + num_possible_cpus());
 	mmput(mm);
 }
 
@@ -724,7 +728,7 @@ static void iopf_test_mm(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, addr + 0x1000000000, LAST));
 	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 65));
 	KUNIT_EXPECT_EQ(test, 2, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
-	/* After a pause this thread tries, and leaves what is mapped to a lane. */
+	/* After a pause this thread tries, and leaves what is mapped. */
 	msleep(20);
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, addr + 64, LAST));
 	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 66));
@@ -812,4 +816,5 @@ static struct kunit_suite iopf_test_suite = {
 	.exit = iopf_test_exit,
 	.test_cases = iopf_test_cases,
 };
+
 kunit_test_suite(iopf_test_suite);

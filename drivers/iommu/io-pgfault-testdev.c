@@ -270,26 +270,36 @@ static int testdev_release(struct inode *inode, struct file *file)
 static const struct file_operations testdev_fops;
 
 /*
- * Makes the client one of another's device; it has bound nothing so far. Its own
- * stays until it is closed, for whoever uses the file at the same time.
+ * Makes the client one of another's device; it has bound nothing so far. Its
+ * own stays until it is closed, for whoever uses the file at the same time.
  */
-static long testdev_join(struct testdev *td, int fd)
+static long __testdev_join(struct testdev *td, struct testdev *other)
 {
 	struct testdev_device *device;
-	CLASS(fd, f)(fd);
 
-	if (!fd_file(f) || fd_file(f)->f_op != &testdev_fops)
-		return -EBADF;
 	guard(mutex)(&testdev_join_lock);
 	if (td->device != td->own || !list_empty(&td->node))
 		return -EBUSY;
-	device = ((struct testdev *)fd_file(f)->private_data)->device;
+	device = other->device;
 	if (device == td->own)
 		return -EBUSY;
 	scoped_guard(mutex, &device->lock)
 		device->users++;
 	WRITE_ONCE(td->device, device);
 	return 0;
+}
+
+static long testdev_join(struct testdev *td, int fd)
+{
+	struct file *file = fget(fd);
+	long ret = -EBADF;
+
+	if (!file)
+		return ret;
+	if (file->f_op == &testdev_fops)
+		ret = __testdev_join(td, file->private_data);
+	fput(file);
+	return ret;
 }
 
 static long testdev_flush(struct testdev *td)

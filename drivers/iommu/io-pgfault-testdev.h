@@ -47,7 +47,7 @@ struct iopf_test_response {
 	__u32 reserved;
 };
 
-/* Binds the caller's address space; the argument is a grant for a new device. */
+/* Binds the caller's address space; the argument is the device's grant. */
 #define IOPF_TEST_BIND		_IO('P', 0)
 #define IOPF_TEST_UNBIND	_IO('P', 1)
 /* Waits for the faults of the caller's PASID. */

@@ -61,8 +61,8 @@
  * Remove, by the state in which it finds a group:
  *   PARTIAL	recycled; it has not been promised a response
  *   QUEUED	answered INVALID and recycled
- *   RUNNING	answered INVALID; the handler's own response is swallowed, and it
- *		recycles the group when it frees it, whenever that is
+ *   RUNNING	answered INVALID; the handler's own response is swallowed, and
+ *		it recycles the group when it frees it, whenever that is
  *   RESPONDING	waited for: this is a call into the driver, not a handler
  *   ANSWERED	nothing; the handler frees it
  * So remove never waits for a handler, which may wait for user space for ever.
@@ -495,7 +495,8 @@ void iopf_free_group(struct iopf_group *group)
 	bool last;
 
 	group->mm = NULL;
-	if (WARN_ONCE(!group->responded, "iopf: %s: group %u freed unanswered\n",
+	if (WARN_ONCE(!group->responded,
+		      "iopf: %s: group %u freed unanswered\n",
 		      param->name, group->last_fault.fault.prm.grpid))
 		iommu_page_response(group, IOMMU_PAGE_RESP_INVALID);
 
@@ -532,7 +533,7 @@ static void iopf_mark_withdrawn(struct iopf_group *group,
 {
 	if (group->state == IOPF_QUEUED)
 		list_del(&group->node);
-	/* Ends a wait for user space; the lane clears it in iopf_run_group(). */
+	/* Ends a wait for user space; iopf_run_group() clears it. */
 	if (group->resolver)
 		set_notify_signal(group->resolver);
 	group->state = IOPF_RESPONDING;
@@ -782,8 +783,8 @@ static struct iopf_group *iopf_next_ready(struct iommu_fault_param *param)
 
 /*
  * Answers and frees a group whose mm is done with. Called with the lock held,
- * which it drops meanwhile; iommu_page_response() and iopf_free_group() in one, with
- * fewer sections. The caller is a user of @param.
+ * which it drops meanwhile; iommu_page_response() and iopf_free_group() in one,
+ * with fewer sections. The caller is a user of @param.
  */
 static void iopf_answer_held(struct iommu_fault_param *param,
 			     struct iopf_group *group,
@@ -876,7 +877,7 @@ iopf_find_handle(struct device *dev, const struct iommu_fault_page_request *prm)
 	handle = iommu_attach_handle_get(dev->iommu_group,
 					 has_pasid ? prm->pasid :
 						     IOMMU_NO_PASID, 0);
-	/* A guest's PASIDs are routed by what the device itself is attached to. */
+	/* A guest's PASIDs are routed by what the device is attached to. */
 	if (IS_ERR(handle) && has_pasid && dev_iommu_ops(dev)->user_pasid_table)
 		handle = iommu_attach_handle_get(dev->iommu_group,
 						 IOMMU_NO_PASID,
@@ -1068,7 +1069,8 @@ static void iopf_refuse(struct iommu_fault_param *param,
 	struct iopf_fault evt = { .fault = *fault };
 	bool last;
 
-	trace_iopf_respond(param->name, &fault->prm, IOMMU_PAGE_RESP_INVALID, 0);
+	trace_iopf_respond(param->name, &fault->prm, IOMMU_PAGE_RESP_INVALID,
+			   0);
 	iopf_call_driver(param->dev, &evt, IOMMU_PAGE_RESP_INVALID);
 
 	spin_lock(&param->lock);
@@ -1089,15 +1091,15 @@ static void iopf_refuse(struct iommu_fault_param *param,
  * @fault: the fault
  *
  * A request that is not the last of its group waits for the others. The last
- * one hands the group to the handler of its PASID, which will answer it. A group
- * for which the device's reserve has no room is answered INVALID before this
- * returns. A PASID stop marker is swallowed.
+ * one hands the group to the handler of its PASID, which will answer it. A
+ * group for which the device's reserve has no room is answered INVALID before
+ * this returns. A PASID stop marker is swallowed.
  *
  * Context: process context or a threaded interrupt. May sleep: a fault of a
  * device that has been quiet is tried at once, though not if that takes I/O.
  * The driver's page_response() may be called before this returns.
- * Return: 0 if there is nothing left to do for the caller, also if @fault is not
- * a page request. On an error the core will not answer @fault: -ENODEV if the
+ * Return: 0 if there is nothing left to do for the caller, also if @fault is
+ * not a page request. On an error the core will not answer @fault: -ENODEV if the
  * device is on no queue, -EINVAL if nobody handles faults of this PASID.
  */
 int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)

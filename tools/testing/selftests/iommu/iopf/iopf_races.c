@@ -6,7 +6,6 @@
  * count of responses. IOPF_SCALE multiplies how often: the default is a short
  * run, 100 a long one with 10,000 processes killed.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -83,7 +82,7 @@ TEST_F_TIMEOUT(races, sigkill, LIMIT)
 struct shared {
 	int fd;
 	char *p;
-	volatile bool stop;
+	bool stop;
 	unsigned long reported;
 };
 
@@ -93,7 +92,7 @@ static void *reporter(void *data)
 	size_t page = page_size();
 	unsigned int i = 0;
 
-	while (!s->stop) {
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
 		if (!iopf_report(s->fd, s->p + (i % PAGES) * page, PERM_W, i,
 				 IOPF_TEST_LAST))
 			s->reported++;
@@ -123,7 +122,7 @@ static void churn(struct __test_metadata *_metadata, unsigned int cmd)
 		if (cmd != IOPF_TEST_UNBIND)
 			ASSERT_EQ(0, ioctl(s.fd, IOPF_TEST_UNBIND));
 	}
-	s.stop = true;
+	__atomic_store_n(&s.stop, true, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_GT(s.reported, 0);
 	EXPECT_EQ(s.reported, ioctl(s.fd, IOPF_TEST_RESPONSES));

@@ -4,7 +4,6 @@
  *
  * The oracle is the process's own page table (pagemap) and what it reads.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -20,6 +19,7 @@
 #endif
 
 #define GRANT	64
+#define BLANKS	"\040\012"
 #define TRACING	"/sys/kernel/tracing"
 #define TIMEOUT	"/sys/module/io_pgfault/parameters/timeout_ms"
 
@@ -214,7 +214,7 @@ TEST_F(iopf, copy_on_write)
 	pid_t pid;
 	char c;
 
-	strcpy(p, "original");
+	memcpy(p, "original", sizeof("original"));
 	ASSERT_EQ(0, pipe(to_child));
 	before = pfn_of(p);
 	pid = fork();
@@ -269,7 +269,8 @@ TEST_F(iopf, growing_stack)
 
 	ASSERT_EQ(0, munmap(base, len));
 	p = mmap(p, self->page, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED, -1, 0);
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED,
+		 -1, 0);
 	ASSERT_NE(MAP_FAILED, p);
 	p[0] = 1;
 	EXPECT_EQ(RESP_SUCCESS,
@@ -323,7 +324,7 @@ TEST_F(iopf, uffd_missing)
 	struct monitor m = { .page = src };
 	pthread_t thread;
 
-	strcpy(src, "from the monitor");
+	memcpy(src, "from the monitor", sizeof("from the monitor"));
 	ASSERT_EQ(0, uffd_open(&m, p, self->page,
 			       UFFDIO_REGISTER_MODE_MISSING));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, uffd_serve, &m));
@@ -345,7 +346,7 @@ TEST_F(iopf, uffd_write_protect)
 	};
 	pthread_t thread;
 
-	strcpy(p, "protected");
+	memcpy(p, "protected", sizeof("protected"));
 	ASSERT_EQ(0, uffd_open(&m, p, self->page, UFFDIO_REGISTER_MODE_WP));
 	ASSERT_EQ(0, ioctl(m.uffd, UFFDIO_WRITEPROTECT, &wp));
 	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_R));
@@ -455,16 +456,16 @@ static long column(const char *device, const char *name)
 
 	if (!file || !fgets(head, sizeof(head), file))
 		return -1;
-	for (word = strtok_r(head, " \n", &saved); word;
-	     word = strtok_r(NULL, " \n", &saved), i++)
+	for (word = strtok_r(head, BLANKS, &saved); word;
+	     word = strtok_r(NULL, BLANKS, &saved), i++)
 		if (!strcmp(word, name))
 			at = i;
 	while (value < 0 && fgets(row, sizeof(row), file)) {
-		word = strtok_r(row, " \n", &saved);
+		word = strtok_r(row, BLANKS, &saved);
 		if (!word || strcmp(word, device))
 			continue;
 		for (i = 0; word && i < at; i++)
-			word = strtok_r(NULL, " \n", &saved);
+			word = strtok_r(NULL, BLANKS, &saved);
 		if (word)
 			value = atol(word);
 	}
@@ -477,8 +478,8 @@ TEST_F(iopf, seen)
 {
 	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
 	char trace[8192], want[128], device[64] = "";
-	const char *events[] = { "iopf_report", "iopf_group", "iopf_resolve",
-				 "iopf_respond" };
+	static const char *const events[] = { "iopf_report", "iopf_group",
+					      "iopf_resolve", "iopf_respond" };
 	int i;
 
 	ASSERT_TRUE(write_text(TRACING "/trace", ""));
@@ -498,8 +499,8 @@ TEST_F(iopf, seen)
 	EXPECT_NE(NULL, strstr(trace, "group=5 requests=1 why=flush"));
 	EXPECT_NE(NULL, strstr(trace, " iopf_flush: dev=iopf-test"));
 
-	ASSERT_EQ(1, sscanf(strstr(trace, "dev=iopf-test") ?: "",
-			    "dev=%63s", device));
+	i = sscanf(strstr(trace, "dev=iopf-test") ?: "", "dev=%63s", device);
+	ASSERT_EQ(1, i);
 	EXPECT_EQ(2, column(device, "requests"));
 	EXPECT_EQ(1, column(device, "groups"));
 	EXPECT_EQ(1, column(device, "success"));

@@ -85,8 +85,8 @@ static inline char *map_anon(size_t len, int prot)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* The pagemap entry of a page of this process, or 0. */
-static inline uint64_t pagemap(const void *addr)
+/* The page table entry of this process, as /proc shows it, or 0. */
+static inline uint64_t page_entry(const void *addr)
 {
 	uint64_t entry = 0;
 	int fd = open("/proc/self/pagemap", O_RDONLY);
@@ -102,12 +102,12 @@ static inline uint64_t pagemap(const void *addr)
 
 static inline bool is_present(const void *addr)
 {
-	return pagemap(addr) >> 63;
+	return page_entry(addr) >> 63;
 }
 
 static inline uint64_t pfn_of(const void *addr)
 {
-	return pagemap(addr) & ((1ULL << 55) - 1);
+	return page_entry(addr) & ((1ULL << 55) - 1);
 }
 
 static inline bool write_text(const char *path, const char *text)
@@ -132,7 +132,7 @@ static inline bool read_text(const char *path, char *text, size_t size)
 	return len >= 0;
 }
 
-/* What a page table of the lowest level maps: a huge page, for arm64 and x86. */
+/* What a page table of the lowest level maps: a huge page. */
 static inline size_t huge_size(void)
 {
 	return page_size() * page_size() / sizeof(uint64_t);
@@ -152,7 +152,8 @@ struct monitor {
 	unsigned int events;
 };
 
-static inline int uffd_open(struct monitor *m, char *p, size_t len, uint64_t mode)
+static inline int uffd_open(struct monitor *m, char *p, size_t len,
+			    uint64_t mode)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = {

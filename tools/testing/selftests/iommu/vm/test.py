@@ -84,10 +84,11 @@ def run_self_test(kernel, base, pool, tally):
               time.monotonic() - start)
 
 
-def run_boots(kernel, machines, base, pool, tally):
+def run_boots(kernel, machines, names, base, pool, tally):
     jobs = {pool.submit(suite.run_boot, kernel, machine, name, base):
             (machine, name)
-            for machine, name in suite.boots(kernel, machines)}
+            for machine, name in suite.boots(kernel, machines)
+            if name in names}
     for job in concurrent.futures.as_completed(jobs):
         machine, name = jobs[job]
         report = job.result()
@@ -95,9 +96,10 @@ def run_boots(kernel, machines, base, pool, tally):
         tally.add(title, report_rows(report), report.outcome.seconds)
 
 
-def add_skipped(kernel, machines, tally):
+def add_skipped(kernel, machines, names, tally):
     rows = [[kernel, machine, name, program, "all", "skip", why]
-            for machine, name, program, why in suite.skipped(kernel, machines)]
+            for machine, name, program, why in suite.skipped(kernel, machines)
+            if name in names]
     if rows:
         tally.add(f"{kernel} kernel, not run", rows, 0)
 
@@ -126,6 +128,8 @@ def main():
                         action="append", help="default: ours and debug")
     parser.add_argument("--machine", choices=layout.MACHINES,
                         action="append", help="default: both")
+    parser.add_argument("--boot", choices=suite.BOOTS, action="append",
+                        help="default: all")
     parser.add_argument("--no-self-test", action="store_true")
     parser.add_argument("--jobs", type=int, default=2,
                         help="machines that run at the same time")
@@ -140,8 +144,9 @@ def main():
             if not args.no_self_test:
                 run_self_test(kernel, base, pool, tally)
             machines = args.machine or list(layout.MACHINES)
-            run_boots(kernel, machines, base, pool, tally)
-            add_skipped(kernel, machines, tally)
+            names = args.boot or list(suite.BOOTS)
+            run_boots(kernel, machines, names, base, pool, tally)
+            add_skipped(kernel, machines, names, tally)
     return finish(tally)
 
 

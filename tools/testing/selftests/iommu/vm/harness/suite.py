@@ -28,7 +28,7 @@ TESTS = {
     "iopf_resolve": (21, 60),
     "iopf_memory": (3, 60),
     "iopf_races": (6, 90),
-    "iopf_fail_nth": (3, 60),
+    "iopf_fail_nth": (2, 60),
     "iommufd": (190, 120),
     "iommufd_fail_nth": (7, 120),
     "iopf_iommufd": (6, 60),
