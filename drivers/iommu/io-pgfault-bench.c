@@ -3,14 +3,15 @@
  * I/O page faults: what they cost
  *
  * A line written to debugfs' iopf-bench is work: devices behind the fake IOMMU
- * share the writer's address space, and the writer reports their faults, with the
- * priority of an interrupt thread. What is then read from the same open file is
- * the cost. Devices and memory are gone when the write returns.
+ * share the writer's address space, and the writer reports their faults, with
+ * the priority of an interrupt thread. What is then read from the same open
+ * file is the cost. Devices and memory are gone when the write returns.
  *
- *	groups DEVICES GROUPS PAGES	groups queued at once, of so many pages
- *	single COUNT			one after the other, the system idle
- *	flush GROUPS			of an idle device, behind groups of another
- *	flood REQUESTS			that are never finished, then a good group
+ *	groups DEVICES GROUPS PAGES
+ *			groups queued at once, of so many pages each
+ *	single COUNT	one after the other, while the system is idle
+ *	flush GROUPS	of an idle device, behind groups of another
+ *	flood REQUESTS	that are never finished, then a good group
  *
  * Costs are in nanoseconds of sched_clock(), from report to response. With one
  * CPU under QEMU's -icount shift=0 a nanosecond is an instruction. The file is
@@ -246,9 +247,9 @@ static int bench_single(struct bench *bench, unsigned int count)
 		return addr;
 	ret = bench_singles(bench, addr, count);
 	sort(samples, count, sizeof(*samples), bench_compare, NULL);
-	snprintf(bench->text, sizeof(bench->text), "p50=%llu p99=%llu max=%llu\n",
-		 samples[count / 2], samples[count * 99 / 100],
-		 samples[count - 1]);
+	snprintf(bench->text, sizeof(bench->text),
+		 "p50=%llu p99=%llu max=%llu\n", samples[count / 2],
+		 samples[count * 99 / 100], samples[count - 1]);
 	vm_munmap(addr, count * PAGE_SIZE);
 	return ret;
 }
@@ -366,8 +367,12 @@ static ssize_t bench_read(struct file *file, char __user *buf, size_t len,
 
 static int bench_open(struct inode *inode, struct file *file)
 {
-	file->private_data = kvzalloc(sizeof(struct bench), GFP_KERNEL);
-	return file->private_data ? nonseekable_open(inode, file) : -ENOMEM;
+	struct bench *bench = kvzalloc(sizeof(*bench), GFP_KERNEL);
+
+	if (!bench)
+		return -ENOMEM;
+	file->private_data = bench;
+	return nonseekable_open(inode, file);
 }
 
 static int bench_release(struct inode *inode, struct file *file)

@@ -4,8 +4,8 @@
  *
  * Each test is a promise that the core in this kernel keeps, told by what both
  * it and the core of an unpatched kernel can be asked. The file is built into
- * either, with the fake IOMMU, so that what the older one gets wrong is shown by
- * the same code. It may crash that one: the harness boots a kernel for each.
+ * either, with the fake IOMMU, so that what the older one gets wrong is shown
+ * by the same code. It may crash that one: the harness boots a kernel for each.
  *
  * The fake IOMMU does no more than the SMMUv3 driver when a PASID is detached.
  */
@@ -18,6 +18,9 @@
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
 
+#ifndef iopf_timeout_ms
+#include "io-pgfault.h"
+#endif
 #include "io-pgfault-fake.h"
 
 #define PASID_A		10
@@ -519,8 +522,6 @@ static void f9_time_limit(struct kunit *test)
 #ifdef iopf_timeout_ms
 	kunit_skip(test, "no interface");
 #else
-	extern unsigned int iopf_timeout_ms;
-
 	WRITE_ONCE(iopf_timeout_ms, 50);
 	send(PASID_A, 3, 0x10000, LAST);
 	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 1));
@@ -557,4 +558,5 @@ static struct kunit_suite promise_suite = {
 	.exit = promise_exit,
 	.test_cases = promise_cases,
 };
+
 kunit_test_suite(promise_suite);

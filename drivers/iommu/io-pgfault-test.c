@@ -703,6 +703,9 @@ static void unuse_mm(struct kunit *test)
 	ctx->domain.iopf_handler = keep_handler;
 	kthread_unuse_mm(mm);
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&mm->mm_users));
+	/* That one, and CPUs that have not switched to another since. */
+	KUNIT_EXPECT_LE(test, atomic_read(&mm->mm_count),
+			1 + num_possible_cpus());
 	mmput(mm);
 }
 

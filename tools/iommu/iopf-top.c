@@ -42,12 +42,12 @@ struct snapshot {
 };
 
 static const char *root = "/sys/kernel/debug";
-static volatile sig_atomic_t stop;
+static sig_atomic_t stop;
 
 static void on_signal(int sig)
 {
 	(void)sig;
-	stop = 1;
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 }
 
 static void missing(const char *path)
@@ -58,10 +58,12 @@ static void missing(const char *path)
 	if (err == EACCES || err == EPERM)
 		fprintf(stderr, "iopf-top: run it as root\n");
 	else if (access(root, X_OK))
-		fprintf(stderr, "iopf-top: is debugfs mounted? mount -t debugfs none %s\n",
+		fprintf(stderr,
+			"iopf-top: is debugfs mounted? mount -t debugfs none %s\n",
 			root);
 	else
-		fprintf(stderr, "iopf-top: debugfs not mounted at %s, or a kernel without CONFIG_IOMMU_PAGE_FAULT\n",
+		fprintf(stderr,
+			"iopf-top: debugfs not mounted at %s, or a kernel without CONFIG_IOMMU_PAGE_FAULT\n",
 			root);
 	exit(2);
 }
@@ -94,10 +96,10 @@ static struct device *find(struct snapshot *s, const char *name)
 
 static bool parse_device(struct device *d, char *line)
 {
-	char *word = strtok(line, " \n");
+	char *word = strtok(line, "\n ");
 	int i;
 
-	for (i = 0; i < COLUMNS; i++, word = strtok(NULL, " \n")) {
+	for (i = 0; i < COLUMNS; i++, word = strtok(NULL, "\n ")) {
 		if (!word)
 			return false;
 		if (i == DEVICE)
@@ -131,12 +133,12 @@ static void read_devices(struct snapshot *s)
 
 static void parse_latency(struct snapshot *s, char *line)
 {
-	struct device *d = find(s, strtok(line, " \n"));
+	struct device *d = find(s, strtok(line, "\n "));
 	unsigned int i;
 	char *word;
 
 	for (i = 0; d && i < MAX_BUCKETS; i++) {
-		word = strtok(NULL, " \n");
+		word = strtok(NULL, "\n ");
 		if (!word)
 			break;
 		d->latency[i] = strtoull(word, NULL, 10);
@@ -246,13 +248,14 @@ static void pause_for(double seconds)
 	nanosleep(&ts, NULL);
 }
 
-static void usage(FILE *f)
+static void print_usage(FILE *f)
 {
-	fprintf(f, "usage: iopf-top [--once] [--interval SECONDS] [--debugfs DIR]\n"
-		   "Shows I/O page faults by device, per interval.\n"
-		   "  -1, --once      one table, then exit\n"
-		   "  -i, --interval  seconds between two looks (default 1)\n"
-		   "  -d, --debugfs   where debugfs is (default %s)\n", root);
+	fprintf(f,
+		"usage: iopf-top [--once] [--interval SECONDS] [--debugfs DIR]\n"
+		"Shows I/O page faults by device, per interval.\n"
+		"  -1, --once      one table, then exit\n"
+		"  -i, --interval  seconds between two looks (default 1)\n"
+		"  -d, --debugfs   where debugfs is (default %s)\n", root);
 }
 
 static double parse_interval(const char *arg)
@@ -261,7 +264,8 @@ static double parse_interval(const char *arg)
 	double seconds = strtod(arg, &end);
 
 	if (*end || !(seconds >= 0.01 && seconds <= 3600)) {
-		fprintf(stderr, "iopf-top: --interval %s: not a number of seconds from 0.01 to 3600\n",
+		fprintf(stderr,
+			"iopf-top: --interval %s: not a number of seconds from 0.01 to 3600\n",
 			arg);
 		exit(2);
 	}
@@ -294,14 +298,14 @@ int main(int argc, char **argv)
 			root = optarg;
 			break;
 		default:
-			usage(c == 'h' ? stdout : stderr);
+			print_usage(c == 'h' ? stdout : stderr);
 			return c == 'h' ? 0 : 2;
 		}
 	}
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
 	take(&snap[n]);
-	while (!stop) {
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
 		pause_for(interval);
 		n = !n;
 		take(&snap[n]);

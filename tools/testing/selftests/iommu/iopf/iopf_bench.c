@@ -2,11 +2,12 @@
 /*
  * What I/O page faults cost, for the harness in vm/.
  *
- *	iopf_bench measure WORK...	do work, as the kernel's iopf-bench knows it
- *	iopf_bench touch PAGES		a CPU's own faults, one after the other
- *	iopf_bench behind COUNT		single faults, and the CPU's own, while a
- *					thread changes the protection of 256 MiB
- *	iopf_bench record WORK...	do work while the host records instructions
+ *	iopf_bench measure WORK...	work that the kernel's iopf-bench knows
+ *	iopf_bench own PAGES		a CPU's own faults, one by one
+ *	iopf_bench behind COUNT		single faults, and the CPU's own, while
+ *					a thread changes the protection of
+ *					256 MiB
+ *	iopf_bench record WORK...	the host records instructions meanwhile
  *
  * Each cost is printed as "# bench work=... NAME=NANOSECONDS".
  */
@@ -27,7 +28,7 @@
 #define REGION	(256UL << 20)
 
 static size_t page;
-static volatile bool stop;
+static bool stop;
 
 static long long now_ns(void)
 {
@@ -92,9 +93,14 @@ static char *map(size_t len, int prot)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static bool touch(int pages)
+static void touch(char *addr)
 {
-	volatile char *p = map(pages * page, PROT_READ | PROT_WRITE);
+	__atomic_store_n(addr, 1, __ATOMIC_RELAXED);
+}
+
+static bool touch_pages(int pages)
+{
+	char *p = map(pages * page, PROT_READ | PROT_WRITE);
 	long long start;
 	int i;
 
@@ -102,16 +108,16 @@ static bool touch(int pages)
 		return false;
 	start = now_ns();
 	for (i = 0; i < pages; i++)
-		p[i * page] = 1;
-	printf("# bench work=touch,%d page=%lld\n", pages,
+		touch(p + i * page);
+	printf("# bench work=own,%d page=%lld\n", pages,
 	       (now_ns() - start) / pages);
-	munmap((void *)p, pages * page);
+	munmap(p, pages * page);
 	return true;
 }
 
 static void *change_protection(void *region)
 {
-	while (!stop) {
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
 		mprotect(region, REGION, PROT_READ);
 		mprotect(region, REGION, PROT_READ | PROT_WRITE);
 	}
@@ -134,12 +140,12 @@ static void touch_singly(int count)
 	for (i = 0; p && samples && i < count; i++) {
 		usleep(8000);
 		start = now_ns();
-		*(volatile char *)(p + i * page) = 1;
+		touch(p + i * page);
 		samples[i] = now_ns() - start;
 	}
 	if (p && samples) {
 		qsort(samples, count, sizeof(*samples), compare);
-		printf("# bench work=touch,behind p50=%lld p99=%lld max=%lld\n",
+		printf("# bench work=own,behind p50=%lld p99=%lld max=%lld\n",
 		       samples[count / 2], samples[count * 99 / 100],
 		       samples[count - 1]);
 	}
@@ -165,7 +171,7 @@ static bool behind(int count)
 	snprintf(work, sizeof(work), "single %d", count);
 	done = measure(work);
 	touch_singly(count);
-	stop = true;
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	return done;
 }
@@ -176,8 +182,8 @@ static bool run(const char *what, const char *rest)
 		return measure(rest);
 	if (!strcmp(what, "record"))
 		return record(rest);
-	if (!strcmp(what, "touch"))
-		return touch(atoi(rest));
+	if (!strcmp(what, "own"))
+		return touch_pages(atoi(rest));
 	if (!strcmp(what, "behind"))
 		return behind(atoi(rest));
 	return false;

@@ -2,9 +2,10 @@
 /*
  * I/O page faults that user space answers, through iommufd's mock device
  *
- * iommufd's own tests have one fault, which is answered. Here faults are pending
- * when the page table is replaced, detached or closed; some have been read by
- * user space, some have not. What the device got is in debugfs, where that is.
+ * iommufd's own tests have one fault, which is answered. Here faults are
+ * pending when the page table is replaced, detached or closed; some have been
+ * read by user space, some have not. What the device got is in debugfs, where
+ * that is.
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -35,7 +36,7 @@ FIXTURE(iommufd)
 };
 
 static void make_faults(struct __test_metadata *_metadata,
-			FIXTURE_DATA(iommufd) *self, struct faults *faults)
+			struct _test_data_iommufd *self, struct faults *faults)
 {
 	struct iommu_hwpt_selftest data = {
 		.iotlb = IOMMU_TEST_IOTLB_DEFAULT,
@@ -55,8 +56,8 @@ FIXTURE_SETUP(iommufd)
 	test_ioctl_set_default_memory_limit();
 	test_cmd_mock_domain(self->ioas, &self->stdev, &self->hwpt,
 			     &self->idev);
-	test_cmd_hwpt_alloc(self->idev, self->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
-			    &self->parent);
+	test_cmd_hwpt_alloc(self->idev, self->ioas,
+			    IOMMU_HWPT_ALLOC_NEST_PARENT, &self->parent);
 	make_faults(_metadata, self, &self->first);
 	make_faults(_metadata, self, &self->second);
 	test_cmd_mock_domain_replace(self->stdev, self->first.hwpt);
@@ -130,10 +131,10 @@ static long column(const char *wanted)
 	while (fgets(row, sizeof(row), file)) {
 		if (strncmp(row, "iommufd_mock", 12))
 			continue;
-		name = strtok_r(header, " \n", &h);
-		value = strtok_r(row, " \n", &r);
-		for (; name && value; name = strtok_r(NULL, " \n", &h),
-		     value = strtok_r(NULL, " \n", &r))
+		name = strtok_r(header, "\n ", &h);
+		value = strtok_r(row, "\n ", &r);
+		for (; name && value; name = strtok_r(NULL, "\n ", &h),
+		     value = strtok_r(NULL, "\n ", &r))
 			if (!strcmp(name, wanted))
 				found = atol(value);
 		break;
@@ -149,7 +150,7 @@ static bool has_table(void)
 
 /* Some faults are in user space's hands, the others wait to be read. */
 static __u32 leave_pending(struct __test_metadata *_metadata,
-			   FIXTURE_DATA(iommufd) *self)
+			   struct _test_data_iommufd *self)
 {
 	__u32 cookie = 0;
 	int i;
@@ -166,7 +167,7 @@ static __u32 leave_pending(struct __test_metadata *_metadata,
 
 /* They are the kernel's: neither to be read nor to be answered any more. */
 static void expect_answered(struct __test_metadata *_metadata,
-			    FIXTURE_DATA(iommufd) *self, __u32 cookie)
+			    struct _test_data_iommufd *self, __u32 cookie)
 {
 	EXPECT_FALSE(readable(&self->first));
 	EXPECT_EQ(-1, respond(&self->first, cookie));
@@ -223,7 +224,7 @@ TEST_F(iommufd, f5_iommufd_close_with_faults_pending)
 struct load {
 	int fd;
 	__u32 idev;
-	volatile bool stop;
+	bool stop;
 	unsigned long count;
 };
 
@@ -231,7 +232,7 @@ static void *trigger_faults(void *data)
 {
 	struct load *load = data;
 
-	while (!load->stop)
+	while (!__atomic_load_n(&load->stop, __ATOMIC_RELAXED))
 		if (!trigger(load->fd, load->idev, ++load->count % 64))
 			sched_yield();
 	return NULL;
@@ -264,7 +265,7 @@ TEST_F_TIMEOUT(iommufd, f5_iommufd_replace_under_load, 120)
 					     i % 3 == 1 ? self->ioas :
 					     self->first.hwpt);
 	}
-	load.stop = true;
+	__atomic_store_n(&load.stop, true, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_GT(load.count, LOOPS);
 }

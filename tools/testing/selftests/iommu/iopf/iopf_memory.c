@@ -212,6 +212,12 @@ TEST_F_TIMEOUT(memory, cgroup_with_swap, TIME_LIMIT)
 	EXPECT_EQ(0, status);
 	EXPECT_EQ(0, counted(GROUP "/memory.events", "oom_kill "));
 	EXPECT_EQ(0, counted(GROUP "/memory.events", "oom "));
+	/* The limit holds, but for what reclaim itself needs. */
+	EXPECT_LE(counted(GROUP "/memory.peak", ""),
+		  (LIMIT << 20) + 16 * self->page);
+	printf("# peak: %lu pages above the limit\n",
+	       (counted(GROUP "/memory.peak", "") - (LIMIT << 20)) /
+	       self->page);
 	EXPECT_EQ(0, rmdir(GROUP));
 	EXPECT_EQ(0, umount(CGROUP));
 	EXPECT_EQ(0, swapoff(self->disk));

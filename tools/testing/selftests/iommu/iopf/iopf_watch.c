@@ -80,13 +80,13 @@ static long column(const char *wanted)
 
 	if (!read_row(DEVICES, header, row, sizeof(row)))
 		return -1;
-	name = strtok_r(header, " \n", &h);
-	value = strtok_r(row, " \n", &r);
+	name = strtok_r(header, "\n ", &h);
+	value = strtok_r(row, "\n ", &r);
 	while (name && value) {
 		if (!strcmp(name, wanted))
 			return atol(value);
-		name = strtok_r(NULL, " \n", &h);
-		value = strtok_r(NULL, " \n", &r);
+		name = strtok_r(NULL, "\n ", &h);
+		value = strtok_r(NULL, "\n ", &r);
 	}
 	return -1;
 }
@@ -99,8 +99,8 @@ static int read_latency(long *bucket)
 
 	if (!read_row(LATENCY, header, row, sizeof(row)))
 		return 0;
-	strtok_r(row, " \n", &rest);
-	while (n < BUCKETS && (word = strtok_r(NULL, " \n", &rest)))
+	strtok_r(row, "\n ", &rest);
+	while (n < BUCKETS && (word = strtok_r(NULL, "\n ", &rest)))
 		bucket[n++] = atol(word);
 	return n;
 }
@@ -238,7 +238,8 @@ static bool parse_top(FILE *out, struct top *top)
 
 	while (fgets(line, sizeof(line), out))
 		if (!strncmp(line, "iopf-test.", 10))
-			return sscanf(line, "%63s %63s %lf %lf %ld %ld %ld %ld %ld %ld",
+			return sscanf(line,
+				      "%63s %63s %lf %lf %ld %ld %ld %ld %ld %ld",
 				      top->device, top->queue, &top->faults,
 				      &top->groups, &top->success,
 				      &top->invalid, &top->dropped,

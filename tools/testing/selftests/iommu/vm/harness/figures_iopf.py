@@ -31,7 +31,7 @@ EXECUTED = re.compile(r"^Trace \d+: 0x[0-9a-f]+ \[[0-9a-f]+/([0-9a-f]+)/")
 # What is done, in this order. The first warms the allocators up.
 WARM = f"measure groups 1 {TOTAL} 1"
 COUNTED = [
-    WARM, f"touch {TOTAL}", f"measure groups 1 {TOTAL} 1",
+    WARM, f"own {TOTAL}", f"measure groups 1 {TOTAL} 1",
     "measure groups 1 512 8", "measure groups 1 128 32",
     f"measure single {SINGLES}",
     *(f"measure flush {groups}" for groups in (0, *FLUSHES)),
@@ -44,7 +44,7 @@ COUNTED = [
 
 # work, its figure, title, unit, goal
 ROWS = [
-    ("touch,4096", "page", "a CPU's own touch of a page", "instructions",
+    ("own,4096", "page", "a CPU's own touch of a page", "instructions",
      None),
     ("groups,1,4096,1", "page", "1 page a group, 4,096 groups", "a page",
      1950),
@@ -88,7 +88,7 @@ def time_behind(kernel, archive):
     """(a device's fault, a CPU's own) in ns, p50, behind mprotect()."""
     found, _ = run_job(kernel, "behind", [f"behind {BEHIND}"],
                        seconds=WALL_SECONDS, smp=2, archive=archive)
-    return (found[f"single,{BEHIND}"]["p50"], found["touch,behind"]["p50"])
+    return (found[f"single,{BEHIND}"]["p50"], found["own,behind"]["p50"])
 
 
 def row_of(title, unit, goal, base, ours):

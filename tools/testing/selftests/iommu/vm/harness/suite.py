@@ -117,6 +117,8 @@ UNFIT = {
     ("debug", "v2m", "devices"): ("QEMU's GICv2 loses a pending interrupt when "
                                   "its CPU goes, and slow guests have some",
                                   ("msi_affinity",)),
+    ("debug", "its", "iommufd"): ("tests of the base, minutes under KASAN",
+                                  ("iommufd", "iommufd_fail_nth")),
 }
 
 
