@@ -451,8 +451,8 @@ static bool iopf_release_held(struct iommu_fault_param *param,
  * @code: the answer
  *
  * The driver is told unless the group has been withdrawn: by remove, by detach
- * or by the time limit. Either way the caller then frees the group, and does not
- * look at its requests any more.
+ * or by the time limit. Either way the caller then frees the group, and does
+ * not look at its requests any more.
  *
  * Context: may sleep if the driver's page_response() does. Not from within
  * iopf_handler().
