@@ -1116,8 +1116,8 @@ static void iopf_refuse(struct iommu_fault_param *param,
  * device that has been quiet is tried at once, though not if that takes I/O.
  * The driver's page_response() may be called before this returns.
  * Return: 0 if there is nothing left to do for the caller, also if @fault is
- * not a page request. On an error the core will not answer @fault: -ENODEV if the
- * device is on no queue, -EINVAL if nobody handles faults of this PASID.
+ * not a page request. On an error the core will not answer @fault: -ENODEV if
+ * the device is on no queue, -EINVAL if nobody handles faults of this PASID.
  */
 int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)
 {
