@@ -405,6 +405,19 @@ static u64 iopf_send(struct iommu_fault_param *param, struct iopf_group *group,
 	return latency;
 }
 
+/*
+ * Gives back the requests but the last, of a group that nobody looks at any
+ * more. Before the response leaves: with it the device may send as many again.
+ */
+static void iopf_free_requests(struct iommu_fault_param *param,
+			       struct iopf_group *group)
+{
+	lockdep_assert_held(&param->lock);
+	list_del(&group->last_fault.list);
+	list_splice_init(&group->faults, &param->free_faults);
+	list_add(&group->last_fault.list, &group->faults);
+}
+
 /* The handler's claim to answer: 0, or why it may not. */
 static int iopf_claim_response(struct iommu_fault_param *param,
 			       struct iopf_group *group)
@@ -418,6 +431,7 @@ static int iopf_claim_response(struct iommu_fault_param *param,
 	group->responded = true;
 	if (group->withdrawn)
 		return -ENODEV;
+	iopf_free_requests(param, group);
 	group->state = IOPF_RESPONDING;
 	return 0;
 }
@@ -437,7 +451,8 @@ static bool iopf_release_held(struct iommu_fault_param *param,
  * @code: the answer
  *
  * The driver is told unless the group has been withdrawn: by remove, by detach
- * or by the time limit. Either way the caller then frees the group.
+ * or by the time limit. Either way the caller then frees the group, and does
+ * not look at its requests any more.
  *
  * Context: may sleep if the driver's page_response() does. Not from within
  * iopf_handler().
@@ -531,8 +546,10 @@ EXPORT_SYMBOL_GPL(iopf_group_dequeue);
 static void iopf_mark_withdrawn(struct iopf_group *group,
 				struct list_head *taken)
 {
-	if (group->state == IOPF_QUEUED)
+	if (group->state == IOPF_QUEUED) {
 		list_del(&group->node);
+		iopf_free_requests(group->fault_param, group);
+	}
 	/* Ends a wait for user space; iopf_run_group() clears it. */
 	if (group->resolver)
 		set_notify_signal(group->resolver);
@@ -1099,8 +1116,8 @@ static void iopf_refuse(struct iommu_fault_param *param,
  * device that has been quiet is tried at once, though not if that takes I/O.
  * The driver's page_response() may be called before this returns.
  * Return: 0 if there is nothing left to do for the caller, also if @fault is
- * not a page request. On an error the core will not answer @fault: -ENODEV if the
- * device is on no queue, -EINVAL if nobody handles faults of this PASID.
+ * not a page request. On an error the core will not answer @fault: -ENODEV if
+ * the device is on no queue, -EINVAL if nobody handles faults of this PASID.
  */
 int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)
 {
