@@ -714,6 +714,22 @@ static void test_cfgi_cd(void)
     stop();
 }
 
+/* Requests without a substream may use the CD of substream 0. */
+static void test_cfgi_cd_0(void)
+{
+    Stream stream = { .config = 5, .cdmax = 8, .word2 = 2 };
+
+    start(ALL_FEATURES, &stream, CD_R);
+    write_cd(CDTAB, CD_A | CD_R, 7);
+    g_assert_cmpuint(translate(0, VA), ==, IOPF_INJ_OK);
+    qtest_memset(qts, CDTAB, 0, 64);
+    command(0x05 | 1u << 12, sid, 1, 0);
+    g_assert_cmpuint(translate(0, VA), ==, IOPF_INJ_OK);
+    command(0x05, sid, 1, 0);
+    g_assert_cmpuint(translate(0, VA), ==, IOPF_INJ_ABORTED);
+    stop();
+}
+
 /* Section 4.3.1: CFGI_STE, CFGI_STE_RANGE, CFGI_ALL are for all substreams. */
 static void test_cfgi_ste(void)
 {
@@ -2710,6 +2726,7 @@ static const struct {
     { "substream/s1dss-1", test_s1dss_bypass },
     { "substream/s1dss-2", test_s1dss_substream_0 },
     { "substream/cfgi-cd", test_cfgi_cd },
+    { "substream/cfgi-cd-0", test_cfgi_cd_0 },
     { "substream/cfgi-ste", test_cfgi_ste },
     { "substream/nested", test_nested },
     { "stall/record", test_stall_record },
