@@ -3,8 +3,8 @@
 
 Both kernels are those of "make bench": the base's has the fake IOMMU, the test
 device and these tests, and nothing else of ours. What it gets wrong may crash
-it, so each KUnit test has a boot of its own; memory is cleared when it is freed,
-so that using it shows.
+it, so each KUnit test has a boot of its own; memory is cleared when it is
+freed, so that using it shows.
 """
 import os
 import re
