@@ -64,9 +64,10 @@ static int keep_handler(struct iopf_group *group)
 {
 	if (ctx->owned)
 		iopf_group_dequeue(group);
-	guard(spinlock)(&ctx->lock);
+	spin_lock(&ctx->lock);
 	list_add_tail(&group->node, &ctx->groups);
 	ctx->count++;
+	spin_unlock(&ctx->lock);
 	return 0;
 }
 
@@ -74,10 +75,11 @@ static struct iopf_group *next_group(void)
 {
 	struct iopf_group *group;
 
-	guard(spinlock)(&ctx->lock);
+	spin_lock(&ctx->lock);
 	group = list_first_entry_or_null(&ctx->groups, struct iopf_group, node);
 	if (group)
 		list_del(&group->node);
+	spin_unlock(&ctx->lock);
 	return group;
 }
 
@@ -400,6 +402,36 @@ static void iopf_test_reserve(struct kunit *test)
 	answer_all();
 	KUNIT_EXPECT_EQ(test, room + 2, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
+}
+
+static void send_full_group(u32 grpid)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4; i++)
+		send(PASID_A, grpid, i, 0);
+	send(PASID_A, grpid, i, LAST);
+}
+
+/* A device that uses its credits again as soon as it has them back. */
+static void use_credits_again(struct iopf_fake *fake,
+			      struct iopf_fake_record *rec)
+{
+	if (fake->responses < 4)
+		send_full_group(rec->prm.grpid + 1);
+}
+
+/* F2: a device that keeps to its grant is never refused. */
+static void iopf_test_credits(struct kunit *test)
+{
+	regrant(test, 4);
+	ctx->fake->respond = use_credits_again;
+	send_full_group(1);
+	answer_all();
+	ctx->fake->respond = NULL;
+	KUNIT_EXPECT_EQ(test, 4, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->stats.dropped);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->stats.refused);
 }
 
 /* F5: remove answers what is left, whoever has it; the rest is swallowed. */
@@ -797,6 +829,7 @@ static struct kunit_case iopf_test_cases[] = {
 	KUNIT_CASE(iopf_test_flood),
 	KUNIT_CASE(iopf_test_long_group),
 	KUNIT_CASE(iopf_test_reserve),
+	KUNIT_CASE(iopf_test_credits),
 	KUNIT_CASE(iopf_test_remove),
 	KUNIT_CASE(iopf_test_detach),
 	KUNIT_CASE(iopf_test_flush),

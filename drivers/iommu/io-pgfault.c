@@ -214,6 +214,7 @@ static void iopf_put_param(struct iommu_fault_param *param)
 static struct iommu_fault_param *iopf_get_param(struct device *dev)
 {
 	struct iommu_fault_param *param;
+	bool removed;
 
 	if (!dev->iommu)
 		return NULL;
@@ -221,11 +222,11 @@ static struct iommu_fault_param *iopf_get_param(struct device *dev)
 	param = rcu_dereference(dev->iommu->fault_param);
 	if (!param)
 		return NULL;
-	guard(spinlock)(&param->lock);
-	if (param->removed)
-		return NULL;
-	param->users++;
-	return param;
+	spin_lock(&param->lock);
+	removed = param->removed;
+	param->users += !removed;
+	spin_unlock(&param->lock);
+	return removed ? NULL : param;
 }
 
 /* Groups: allocation from the reserve, and back */
@@ -405,6 +406,19 @@ static u64 iopf_send(struct iommu_fault_param *param, struct iopf_group *group,
 	return latency;
 }
 
+/*
+ * Gives back the requests but the last, of a group that nobody looks at any
+ * more. Before the response leaves: with it the device may send as many again.
+ */
+static void iopf_free_requests(struct iommu_fault_param *param,
+			       struct iopf_group *group)
+{
+	lockdep_assert_held(&param->lock);
+	list_del(&group->last_fault.list);
+	list_splice_init(&group->faults, &param->free_faults);
+	list_add(&group->last_fault.list, &group->faults);
+}
+
 /* The handler's claim to answer: 0, or why it may not. */
 static int iopf_claim_response(struct iommu_fault_param *param,
 			       struct iopf_group *group)
@@ -418,6 +432,7 @@ static int iopf_claim_response(struct iommu_fault_param *param,
 	group->responded = true;
 	if (group->withdrawn)
 		return -ENODEV;
+	iopf_free_requests(param, group);
 	group->state = IOPF_RESPONDING;
 	return 0;
 }
@@ -437,7 +452,8 @@ static bool iopf_release_held(struct iommu_fault_param *param,
  * @code: the answer
  *
  * The driver is told unless the group has been withdrawn: by remove, by detach
- * or by the time limit. Either way the caller then frees the group.
+ * or by the time limit. Either way the caller then frees the group, and does
+ * not look at its requests any more.
  *
  * Context: may sleep if the driver's page_response() does. Not from within
  * iopf_handler().
@@ -531,8 +547,10 @@ EXPORT_SYMBOL_GPL(iopf_group_dequeue);
 static void iopf_mark_withdrawn(struct iopf_group *group,
 				struct list_head *taken)
 {
-	if (group->state == IOPF_QUEUED)
+	if (group->state == IOPF_QUEUED) {
 		list_del(&group->node);
+		iopf_free_requests(group->fault_param, group);
+	}
 	/* Ends a wait for user space; iopf_run_group() clears it. */
 	if (group->resolver)
 		set_notify_signal(group->resolver);
@@ -550,8 +568,12 @@ static void iopf_mark_withdrawn(struct iopf_group *group,
  */
 bool iopf_group_withdrawn(struct iopf_group *group)
 {
-	guard(spinlock)(&group->fault_param->lock);
-	return group->withdrawn;
+	bool withdrawn;
+
+	spin_lock(&group->fault_param->lock);
+	withdrawn = group->withdrawn;
+	spin_unlock(&group->fault_param->lock);
+	return withdrawn;
 }
 
 static void iopf_take_matching(struct iommu_fault_param *param,
@@ -560,13 +582,14 @@ static void iopf_take_matching(struct iommu_fault_param *param,
 {
 	struct iopf_group *group;
 
-	guard(spinlock)(&param->lock);
+	spin_lock(&param->lock);
 	list_for_each_entry(group, &param->pending, pending_node) {
 		if (group->state != IOPF_QUEUED && group->state != IOPF_RUNNING)
 			continue;
 		if (iopf_matches(group, match))
 			iopf_mark_withdrawn(group, taken);
 	}
+	spin_unlock(&param->lock);
 }
 
 /* Answers a group that was taken. The caller is a user of @param. */
@@ -681,13 +704,14 @@ static void iopf_expire(struct work_struct *work)
 	if (limit && limit < now)
 		count = iopf_withdraw(param, &match);
 
-	guard(spinlock)(&param->lock);
+	spin_lock(&param->lock);
 	param->stats.timeouts += count;
 	param->expiring = limit && !param->removed &&
 			  !list_empty(&param->pending);
 	if (param->expiring)
 		schedule_delayed_work(&param->expire,
 				      nsecs_to_jiffies(limit / 8) + 1);
+	spin_unlock(&param->lock);
 }
 
 static void iopf_arm_timeout(struct iommu_fault_param *param)
@@ -1036,7 +1060,7 @@ static int iopf_add_request(struct iommu_fault_param *param,
 {
 	const struct iommu_fault_page_request *prm = &fault->prm;
 
-	guard(spinlock)(&param->lock);
+	lockdep_assert_held(&param->lock);
 	if (param->removed)
 		return -ENODEV;
 	param->stats.requests++;
@@ -1099,8 +1123,8 @@ static void iopf_refuse(struct iommu_fault_param *param,
  * device that has been quiet is tried at once, though not if that takes I/O.
  * The driver's page_response() may be called before this returns.
  * Return: 0 if there is nothing left to do for the caller, also if @fault is
- * not a page request. On an error the core will not answer @fault: -ENODEV if the
- * device is on no queue, -EINVAL if nobody handles faults of this PASID.
+ * not a page request. On an error the core will not answer @fault: -ENODEV if
+ * the device is on no queue, -EINVAL if nobody handles faults of this PASID.
  */
 int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)
 {
@@ -1116,8 +1140,11 @@ int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)
 	trace_iopf_report(dev_name(dev), &fault->prm);
 	rcu_read_lock();
 	param = rcu_dereference(dev->iommu->fault_param);
-	if (param)
+	if (param) {
+		spin_lock(&param->lock);
 		ret = iopf_add_request(param, fault, &first);
+		spin_unlock(&param->lock);
+	}
 	rcu_read_unlock();
 	if (ret == -EBUSY) {
 		iopf_refuse(param, fault);
@@ -1195,9 +1222,10 @@ EXPORT_SYMBOL_GPL(iopf_queue_flush_dev);
 
 static void iopf_overflow(struct iommu_fault_param *param)
 {
-	guard(spinlock)(&param->lock);
+	spin_lock(&param->lock);
 	param->stats.overflows++;
 	iopf_drop_partials(param, IOMMU_PASID_INVALID, IOPF_DROP_OVERFLOW);
+	spin_unlock(&param->lock);
 }
 
 /**
