@@ -23,10 +23,11 @@ struct iopf_snapshot {
 static void iopf_take_snapshot(struct iommu_fault_param *param,
 			       struct iopf_snapshot *snap)
 {
-	guard(spinlock)(&param->lock);
+	spin_lock(&param->lock);
 	snap->stats = param->stats;
 	snap->in_flight = param->in_flight;
 	snap->nr_partial = param->nr_partial;
+	spin_unlock(&param->lock);
 }
 
 static int iopf_devices_show(struct seq_file *m, void *unused)

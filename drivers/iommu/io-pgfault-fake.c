@@ -259,11 +259,12 @@ void iopf_fake_destroy(struct iopf_fake *fake)
  */
 void iopf_fake_reset(struct iopf_fake *fake)
 {
-	guard(spinlock)(&fake->lock);
+	spin_lock(&fake->lock);
 	fake->responses = 0;
 	fake->late = 0;
 	fake->closed = false;
 	memset(fake->codes, 0, sizeof(fake->codes));
+	spin_unlock(&fake->lock);
 }
 
 /**
@@ -273,8 +274,9 @@ void iopf_fake_reset(struct iopf_fake *fake)
  */
 void iopf_fake_expect(struct iopf_fake *fake, bool expected)
 {
-	guard(spinlock)(&fake->lock);
+	spin_lock(&fake->lock);
 	fake->closed = !expected;
+	spin_unlock(&fake->lock);
 }
 
 /**

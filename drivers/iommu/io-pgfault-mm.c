@@ -265,6 +265,8 @@ static bool iopf_is_hole(struct mm_struct *mm, unsigned long addr)
 	pte = pte_offset_map(pmd_offset(pud, addr), addr);
 	if (!pte)
 		return false;
+	/* Taken by pte_offset_map(), as sparse cannot know. */
+	__acquire(RCU);
 	hole = pte_none(ptep_get(pte));
 	pte_unmap(pte);
 	return hole;

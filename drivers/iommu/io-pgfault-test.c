@@ -64,9 +64,10 @@ static int keep_handler(struct iopf_group *group)
 {
 	if (ctx->owned)
 		iopf_group_dequeue(group);
-	guard(spinlock)(&ctx->lock);
+	spin_lock(&ctx->lock);
 	list_add_tail(&group->node, &ctx->groups);
 	ctx->count++;
+	spin_unlock(&ctx->lock);
 	return 0;
 }
 
@@ -74,10 +75,11 @@ static struct iopf_group *next_group(void)
 {
 	struct iopf_group *group;
 
-	guard(spinlock)(&ctx->lock);
+	spin_lock(&ctx->lock);
 	group = list_first_entry_or_null(&ctx->groups, struct iopf_group, node);
 	if (group)
 		list_del(&group->node);
+	spin_unlock(&ctx->lock);
 	return group;
 }
 

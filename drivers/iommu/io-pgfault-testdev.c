@@ -85,9 +85,10 @@ static void testdev_deliver(struct testdev *td,
 		.code = rec->code,
 	};
 
-	guard(spinlock)(&td->fifo_lock);
+	spin_lock(&td->fifo_lock);
 	if (!kfifo_put(&td->fifo, resp))
 		WRITE_ONCE(td->lost, td->lost + 1);
+	spin_unlock(&td->fifo_lock);
 }
 
 /* To the client whose PASID it is. */
@@ -97,13 +98,14 @@ static void testdev_respond(struct iopf_fake *fake,
 	struct testdev_device *device = fake->priv;
 	struct testdev *td;
 
-	guard(spinlock)(&device->clients_lock);
+	spin_lock(&device->clients_lock);
 	list_for_each_entry(td, &device->clients, node) {
 		if (td->pasid == rec->prm.pasid) {
 			testdev_deliver(td, rec);
 			break;
 		}
 	}
+	spin_unlock(&device->clients_lock);
 }
 
 static struct testdev_device *testdev_new_device(void)
@@ -198,10 +200,11 @@ static int testdev_add_locked(struct testdev_device *device,
 
 static void testdev_listen(struct testdev *td, u32 pasid)
 {
-	guard(spinlock)(&td->device->clients_lock);
-	td->pasid = pasid;
+	spin_lock(&td->device->clients_lock);
+	WRITE_ONCE(td->pasid, pasid);
 	if (list_empty(&td->node))
 		list_add(&td->node, &td->device->clients);
+	spin_unlock(&td->device->clients_lock);
 }
 
 static long testdev_bind(struct testdev *td, unsigned int granted)
@@ -382,14 +385,22 @@ static ssize_t testdev_write(struct file *file, const char __user *buf,
 
 static bool testdev_get(struct testdev *td, struct iopf_test_response *resp)
 {
-	guard(spinlock)(&td->fifo_lock);
-	return kfifo_get(&td->fifo, resp);
+	bool found;
+
+	spin_lock(&td->fifo_lock);
+	found = kfifo_get(&td->fifo, resp);
+	spin_unlock(&td->fifo_lock);
+	return found;
 }
 
 static bool testdev_may_get(struct testdev *td)
 {
-	guard(spinlock)(&td->fifo_lock);
-	return !kfifo_is_empty(&td->fifo);
+	bool empty;
+
+	spin_lock(&td->fifo_lock);
+	empty = kfifo_is_empty(&td->fifo);
+	spin_unlock(&td->fifo_lock);
+	return !empty;
 }
 
 static ssize_t testdev_read(struct file *file, char __user *buf, size_t len,

@@ -214,6 +214,7 @@ static void iopf_put_param(struct iommu_fault_param *param)
 static struct iommu_fault_param *iopf_get_param(struct device *dev)
 {
 	struct iommu_fault_param *param;
+	bool removed;
 
 	if (!dev->iommu)
 		return NULL;
@@ -221,11 +222,11 @@ static struct iommu_fault_param *iopf_get_param(struct device *dev)
 	param = rcu_dereference(dev->iommu->fault_param);
 	if (!param)
 		return NULL;
-	guard(spinlock)(&param->lock);
-	if (param->removed)
-		return NULL;
-	param->users++;
-	return param;
+	spin_lock(&param->lock);
+	removed = param->removed;
+	param->users += !removed;
+	spin_unlock(&param->lock);
+	return removed ? NULL : param;
 }
 
 /* Groups: allocation from the reserve, and back */
@@ -567,8 +568,12 @@ static void iopf_mark_withdrawn(struct iopf_group *group,
  */
 bool iopf_group_withdrawn(struct iopf_group *group)
 {
-	guard(spinlock)(&group->fault_param->lock);
-	return group->withdrawn;
+	bool withdrawn;
+
+	spin_lock(&group->fault_param->lock);
+	withdrawn = group->withdrawn;
+	spin_unlock(&group->fault_param->lock);
+	return withdrawn;
 }
 
 static void iopf_take_matching(struct iommu_fault_param *param,
@@ -577,13 +582,14 @@ static void iopf_take_matching(struct iommu_fault_param *param,
 {
 	struct iopf_group *group;
 
-	guard(spinlock)(&param->lock);
+	spin_lock(&param->lock);
 	list_for_each_entry(group, &param->pending, pending_node) {
 		if (group->state != IOPF_QUEUED && group->state != IOPF_RUNNING)
 			continue;
 		if (iopf_matches(group, match))
 			iopf_mark_withdrawn(group, taken);
 	}
+	spin_unlock(&param->lock);
 }
 
 /* Answers a group that was taken. The caller is a user of @param. */
@@ -698,13 +704,14 @@ static void iopf_expire(struct work_struct *work)
 	if (limit && limit < now)
 		count = iopf_withdraw(param, &match);
 
-	guard(spinlock)(&param->lock);
+	spin_lock(&param->lock);
 	param->stats.timeouts += count;
 	param->expiring = limit && !param->removed &&
 			  !list_empty(&param->pending);
 	if (param->expiring)
 		schedule_delayed_work(&param->expire,
 				      nsecs_to_jiffies(limit / 8) + 1);
+	spin_unlock(&param->lock);
 }
 
 static void iopf_arm_timeout(struct iommu_fault_param *param)
@@ -1053,7 +1060,7 @@ static int iopf_add_request(struct iommu_fault_param *param,
 {
 	const struct iommu_fault_page_request *prm = &fault->prm;
 
-	guard(spinlock)(&param->lock);
+	lockdep_assert_held(&param->lock);
 	if (param->removed)
 		return -ENODEV;
 	param->stats.requests++;
@@ -1133,8 +1140,11 @@ int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)
 	trace_iopf_report(dev_name(dev), &fault->prm);
 	rcu_read_lock();
 	param = rcu_dereference(dev->iommu->fault_param);
-	if (param)
+	if (param) {
+		spin_lock(&param->lock);
 		ret = iopf_add_request(param, fault, &first);
+		spin_unlock(&param->lock);
+	}
 	rcu_read_unlock();
 	if (ret == -EBUSY) {
 		iopf_refuse(param, fault);
@@ -1212,9 +1222,10 @@ EXPORT_SYMBOL_GPL(iopf_queue_flush_dev);
 
 static void iopf_overflow(struct iommu_fault_param *param)
 {
-	guard(spinlock)(&param->lock);
+	spin_lock(&param->lock);
 	param->stats.overflows++;
 	iopf_drop_partials(param, IOMMU_PASID_INVALID, IOPF_DROP_OVERFLOW);
+	spin_unlock(&param->lock);
 }
 
 /**

@@ -8,7 +8,7 @@
  * driver's lock while it reports, and may resolve a group itself; the drain
  * callback waits until the thread has read what the hardware had sent.
  *
- * Checked with spin by the script "model":
+ * Checked with spin by model.sh:
  *  - every accepted group is answered exactly once, by handler or withdrawer;
  *  - no response leaves after removal has returned;
  *  - no response for the PASID leaves after detach of the PASID has returned;
