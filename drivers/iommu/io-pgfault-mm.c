@@ -248,15 +248,15 @@ enum iommu_page_response_code iopf_mm_resolve(struct iopf_group *group)
 /* Whether nothing is mapped at @addr, in a page table that is there. */
 static bool iopf_is_hole(struct mm_struct *mm, unsigned long addr)
 {
-	pgd_t *pgd = pgd_offset(mm, addr);
+	pgd_t *pgdp = pgd_offset(mm, addr);
 	p4d_t *p4d;
 	pud_t *pud;
 	pte_t *pte;
 	bool hole;
 
-	if (!pgd_present(pgdp_get(pgd)))
+	if (!pgd_present(pgdp_get(pgdp)))
 		return false;
-	p4d = p4d_offset(pgd, addr);
+	p4d = p4d_offset(pgdp, addr);
 	if (!p4d_present(p4dp_get(p4d)))
 		return false;
 	pud = pud_offset(p4d, addr);
