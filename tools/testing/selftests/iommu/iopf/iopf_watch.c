@@ -55,7 +55,8 @@ static bool fault_all(int fd, char *pages)
 	for (i = 0; i < BAD; i++)
 		right &= iopf_fault(fd, (void *)page_size(), PERM_W) ==
 			 RESP_INVALID;
-	return right;
+	/* A response can be read a moment before its group is done with. */
+	return right && !ioctl(fd, IOPF_TEST_FLUSH);
 }
 
 /* The test device's row of a table, its header before; false without. */
@@ -187,7 +188,8 @@ TEST_F(watch, f10_tracepoints)
 	EXPECT_EQ(BAD, count_lines("iopf_respond:", "code=invalid"));
 	EXPECT_EQ(GOOD + BAD, count_lines("iopf_respond:", "latency_ns="));
 	EXPECT_EQ(1, count_lines("iopf_drop:", "why=flush"));
-	EXPECT_EQ(1, count_lines("iopf_flush:", "groups=0"));
+	EXPECT_EQ(2, count_lines("iopf_flush:", ""));
+	EXPECT_LE(1, count_lines("iopf_flush:", "groups=0"));
 }
 
 /* Starts iopf-top; what it prints, errors too, can be read from the file. */

@@ -13,9 +13,11 @@ from .vm import VM
 
 MODULE = "iopf-testdev.ko"
 KERNELS = ["base", "ours", "debug"]
-# How often a process is killed with DMA in flight, and how many MiB are copied
-# through fresh memory, where IOPF_KILLS and IOPF_VOLUME_MB do not say it.
-SIZES = {"base": (1000, 1024), "ours": (250, 256), "debug": (50, 16)}
+# How often a process is killed with DMA in flight, how many MiB are copied
+# through fresh memory, and how often the device goes away under load at most,
+# where IOPF_KILLS, IOPF_VOLUME_MB and IOPF_ROUNDS do not say it.
+SIZES = {"base": (1000, 1024, 20), "ours": (250, 256, 20),
+         "debug": (20, 4, 3)}
 
 
 class Boot:
@@ -70,9 +72,9 @@ def module_environment(kernel):
 
 
 def environment(kernel, boot):
-    kills, volume = SIZES[kernel]
-    env = {"IOPF_KILLS": os.environ.get("IOPF_KILLS", str(kills)),
-           "IOPF_VOLUME_MB": os.environ.get("IOPF_VOLUME_MB", str(volume))}
+    names = ("IOPF_KILLS", "IOPF_VOLUME_MB", "IOPF_ROUNDS")
+    env = {name: os.environ.get(name, str(size))
+           for name, size in zip(names, SIZES[kernel])}
     if set(boot.roles) & {"iopf", "iopf_vfs"}:
         env |= module_environment(kernel)
     return env
