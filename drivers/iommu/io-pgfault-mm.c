@@ -8,12 +8,13 @@
  *
  * A page is first tried under the lock of its VMA alone, so that mmap() and
  * mprotect() elsewhere in the process do not hold it up. The lock is kept from
- * one page of a group to the next where both are in one VMA. Only what that
- * path cannot do takes mmap_lock: growing a stack, VMAs without an anon_vma,
- * page tables that have to be waited for.
+ * one page to the next where both are in one VMA, also from one group to the
+ * next, as long as the caller says. Only what that path cannot do takes
+ * mmap_lock: growing a stack, VMAs without an anon_vma, page tables that have
+ * to be waited for.
  *
  * Lock order: mmap_lock, or the VMA's lock, never both; the VMA's lock is only
- * tried. Neither is held when the group is answered. The caller holds nothing.
+ * tried. The caller holds nothing.
  *
  * A wait for a userfaultfd monitor, or for a file system in user space, ends
  * early when the group is withdrawn: TIF_NOTIFY_SIGNAL is what a signal is to
@@ -38,17 +39,15 @@
 #define IOPF_ROOM	(SZ_4M >> PAGE_SHIFT)
 
 /**
- * struct iopf_walk - a group being resolved
- * @group: the group
- * @mm: its address space, with a reference on its users
- * @vma: a VMA of it, locked for reading, or NULL
- * @fault: FAULT_FLAG_* of the current page
- * @access: VM_* that the current page needs
+ * struct iopf_page - a page being resolved
+ * @group: of this group
+ * @addr: its address
+ * @fault: FAULT_FLAG_*
+ * @access: VM_* that it needs
  */
-struct iopf_walk {
+struct iopf_page {
 	struct iopf_group *group;
-	struct mm_struct *mm;
-	struct vm_area_struct *vma;
+	unsigned long addr;
 	unsigned int fault;
 	unsigned long access;
 };
@@ -60,32 +59,53 @@ static void iopf_unlock_vma(struct iopf_walk *walk)
 	walk->vma = NULL;
 }
 
-static void iopf_set_access(struct iopf_walk *walk, u32 perm)
+/**
+ * iopf_mm_leave() - give up what is kept from group to group
+ * @walk: what is kept
+ *
+ * Context: may sleep; may tear the address space down.
+ */
+void iopf_mm_leave(struct iopf_walk *walk)
 {
+	iopf_unlock_vma(walk);
+	if (walk->mm)
+		mmput(walk->mm);
+	walk->mm = NULL;
+}
+
+/* Sets @page up; false if no address space can have such an address. */
+static __always_inline bool
+iopf_init_page(struct iopf_page *page, struct iopf_group *group,
+	       const struct iommu_fault_page_request *prm)
+{
+	page->group = group;
+	page->addr = prm->addr;
 	/*
 	 * Retry and interruptible as for a CPU's fault, or userfaultfd would
 	 * answer SIGBUS instead of waiting for its monitor.
 	 */
-	walk->fault = FAULT_FLAG_DEFAULT | FAULT_FLAG_REMOTE;
-	walk->access = 0;
-	if (perm & IOMMU_FAULT_PERM_READ)
-		walk->access |= VM_READ;
-	if (perm & IOMMU_FAULT_PERM_WRITE) {
-		walk->access |= VM_WRITE;
-		walk->fault |= FAULT_FLAG_WRITE;
+	page->fault = FAULT_FLAG_DEFAULT | FAULT_FLAG_REMOTE;
+	page->access = 0;
+	if (prm->perm & IOMMU_FAULT_PERM_READ)
+		page->access |= VM_READ;
+	if (prm->perm & IOMMU_FAULT_PERM_WRITE) {
+		page->access |= VM_WRITE;
+		page->fault |= FAULT_FLAG_WRITE;
 	}
-	if (perm & IOMMU_FAULT_PERM_EXEC) {
-		walk->access |= VM_EXEC;
-		walk->fault |= FAULT_FLAG_INSTRUCTION;
+	if (prm->perm & IOMMU_FAULT_PERM_EXEC) {
+		page->access |= VM_EXEC;
+		page->fault |= FAULT_FLAG_INSTRUCTION;
 	}
-	if (!(perm & IOMMU_FAULT_PERM_PRIV))
-		walk->fault |= FAULT_FLAG_USER;
+	if (!(prm->perm & IOMMU_FAULT_PERM_PRIV))
+		page->fault |= FAULT_FLAG_USER;
+	/* Devices have no tagged addresses; one that does not fit is wrong. */
+	return page->addr == prm->addr;
 }
 
-static bool iopf_access_ok(const struct iopf_walk *walk,
+static bool iopf_access_ok(const struct iopf_page *page,
 			   const struct vm_area_struct *vma)
 {
-	return !(walk->access & ~vma->vm_flags);
+	return !(page->access & ~vma->vm_flags);
 }
 
 static enum iommu_page_response_code iopf_code(vm_fault_t ret)
@@ -94,41 +114,47 @@ static enum iommu_page_response_code iopf_code(vm_fault_t ret)
 				      IOMMU_PAGE_RESP_SUCCESS;
 }
 
-/* Locks the VMA of @addr, unless it is locked already. */
-static bool iopf_lock_vma(struct iopf_walk *walk, unsigned long addr)
+static bool iopf_change_vma(struct iopf_walk *walk, unsigned long addr)
 {
-	struct vm_area_struct *vma = walk->vma;
-
-	if (vma && addr >= vma->vm_start && addr < vma->vm_end)
-		return true;
 	iopf_unlock_vma(walk);
 	walk->vma = lock_vma_under_rcu(walk->mm, addr);
 	return walk->vma;
+}
+
+/* Locks the VMA of @addr, unless it is locked already. */
+static __always_inline bool iopf_lock_vma(struct iopf_walk *walk,
+					  unsigned long addr)
+{
+	const struct vm_area_struct *vma = walk->vma;
+
+	return (vma && addr >= vma->vm_start && addr < vma->vm_end) ||
+	       iopf_change_vma(walk, addr);
 }
 
 /*
  * Resolves a page under its VMA's lock. False where that is not possible, and
  * then no VMA is locked.
  */
-static bool iopf_try_vma(struct iopf_walk *walk, unsigned long addr,
-			 enum iommu_page_response_code *code)
+static __always_inline bool
+iopf_try_vma(struct iopf_walk *walk, struct iopf_page *page,
+	     enum iommu_page_response_code *code)
 {
 	vm_fault_t ret;
 
-	if (!iopf_lock_vma(walk, addr))
+	if (!iopf_lock_vma(walk, page->addr))
 		return false;
-	if (!iopf_access_ok(walk, walk->vma)) {
+	if (!iopf_access_ok(page, walk->vma)) {
 		*code = IOMMU_PAGE_RESP_INVALID;
 		return true;
 	}
-	ret = handle_mm_fault(walk->vma, addr,
-			      walk->fault | FAULT_FLAG_VMA_LOCK, NULL);
+	ret = handle_mm_fault(walk->vma, page->addr,
+			      page->fault | FAULT_FLAG_VMA_LOCK, NULL);
 	/* Both mean that the lock is gone. */
 	if (ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED))
 		walk->vma = NULL;
 	if (ret & VM_FAULT_RETRY) {
 		if (ret & VM_FAULT_MAJOR)
-			walk->fault |= FAULT_FLAG_TRIED;
+			page->fault |= FAULT_FLAG_TRIED;
 		return false;
 	}
 	if (ret & VM_FAULT_OOM) {
@@ -173,75 +199,77 @@ static struct vm_area_struct *iopf_lock_mm(struct mm_struct *mm,
 
 /* Resolves a page under mmap_lock, as often as it takes. */
 static enum iommu_page_response_code
-iopf_resolve_locked(struct iopf_walk *walk, unsigned long addr)
+iopf_resolve_locked(struct mm_struct *mm, struct iopf_page *page)
 {
 	struct vm_area_struct *vma;
 	vm_fault_t ret;
 
-	while (!iopf_group_withdrawn(walk->group)) {
-		vma = iopf_lock_mm(walk->mm, addr);
+	while (!iopf_group_withdrawn(page->group)) {
+		vma = iopf_lock_mm(mm, page->addr);
 		if (!vma)
 			break;
-		if (!iopf_access_ok(walk, vma)) {
-			mmap_read_unlock(walk->mm);
+		if (!iopf_access_ok(page, vma)) {
+			mmap_read_unlock(mm);
 			break;
 		}
-		ret = handle_mm_fault(vma, addr, walk->fault, NULL);
+		ret = handle_mm_fault(vma, page->addr, page->fault, NULL);
 		/* Both mean that the lock is gone. */
 		if (ret & VM_FAULT_COMPLETED)
 			return IOMMU_PAGE_RESP_SUCCESS;
 		if (!(ret & VM_FAULT_RETRY)) {
-			mmap_read_unlock(walk->mm);
+			mmap_read_unlock(mm);
 			return iopf_code(ret);
 		}
-		walk->fault |= FAULT_FLAG_TRIED;
+		page->fault |= FAULT_FLAG_TRIED;
 	}
 	return IOMMU_PAGE_RESP_INVALID;
 }
 
 static enum iommu_page_response_code
-iopf_resolve_page(struct iopf_walk *walk,
+iopf_resolve_page(struct iopf_walk *walk, struct iopf_group *group,
 		  const struct iommu_fault_page_request *prm)
 {
 	enum iommu_page_response_code code;
-	unsigned long addr = prm->addr;
+	struct iopf_page page;
 
-	/* Devices have no tagged addresses; one that does not fit is wrong. */
-	if (addr != prm->addr)
+	if (!iopf_init_page(&page, group, prm))
 		return IOMMU_PAGE_RESP_INVALID;
-	iopf_set_access(walk, prm->perm);
-	if (!iopf_try_vma(walk, addr, &code))
-		code = iopf_resolve_locked(walk, addr);
+	if (!iopf_try_vma(walk, &page, &code))
+		code = iopf_resolve_locked(walk->mm, &page);
 	return code;
 }
 
 /**
  * iopf_mm_resolve() - make the pages of a group present
- * @group: the group, with a reference on its @mm
+ * @walk: what is kept from group to group. If it does not stay, it is empty,
+ *	  and takes over users of the group's @mm. See iopf_mm_leave().
+ * @group: the group, without @mm if the process is gone
  *
  * The first page that cannot be had decides; what comes after it is not tried.
  *
  * Context: may sleep: for memory, for storage, and for a userfaultfd monitor.
  * Return: IOMMU_PAGE_RESP_SUCCESS or IOMMU_PAGE_RESP_INVALID.
  */
-enum iommu_page_response_code iopf_mm_resolve(struct iopf_group *group)
+enum iommu_page_response_code iopf_mm_resolve(struct iopf_walk *walk,
+					      struct iopf_group *group)
 {
-	enum iommu_page_response_code code = IOMMU_PAGE_RESP_SUCCESS;
-	struct iopf_walk walk = { .group = group, .mm = group->mm };
+	enum iommu_page_response_code code = IOMMU_PAGE_RESP_INVALID;
 	struct iopf_fault *iopf;
 
-	/* The process is gone, though its device is not yet. */
-	if (!mmget_not_zero(walk.mm))
+	if (!walk->stay) {
+		cond_resched();
+		walk->mm = group->mm;
+		walk->groups = 0;
+	}
+	if (!walk->mm)
 		return IOMMU_PAGE_RESP_INVALID;
 	list_for_each_entry(iopf, &group->faults, list) {
-		code = iopf_resolve_page(&walk, &iopf->fault.prm);
+		code = iopf_resolve_page(walk, group, &iopf->fault.prm);
 		trace_iopf_resolve(group->fault_param->name, &iopf->fault.prm,
 				   code);
 		if (code != IOMMU_PAGE_RESP_SUCCESS)
 			break;
 	}
-	iopf_unlock_vma(&walk);
-	mmput(walk.mm);
 	return code;
 }
 
@@ -332,23 +360,23 @@ static bool iopf_is_quick(const struct iopf_walk *walk, unsigned long addr)
 	       iopf_zones_have_room() && iopf_cgroup_has_room(walk->mm);
 }
 
-static bool iopf_try_quick(struct iopf_walk *walk,
-			   const struct iommu_fault_page_request *prm,
+static bool iopf_try_quick(struct iopf_walk *walk, struct iopf_group *group,
 			   enum iommu_page_response_code *code)
 {
-	unsigned long addr = prm->addr;
+	struct iopf_page page;
 
-	if (addr != prm->addr || !iopf_lock_vma(walk, addr))
+	if (!iopf_init_page(&page, group, &group->last_fault.fault.prm) ||
+	    !iopf_lock_vma(walk, page.addr))
 		return false;
-	iopf_set_access(walk, prm->perm);
-	if (iopf_access_ok(walk, walk->vma) && !iopf_is_quick(walk, addr))
+	if (iopf_access_ok(&page, walk->vma) && !iopf_is_quick(walk, page.addr))
 		return false;
-	return iopf_try_vma(walk, addr, code);
+	return iopf_try_vma(walk, &page, code);
 }
 
 /**
  * iopf_mm_try() - make the page of a group present, if that is quick
- * @group: the group, of one request, with a reference on its @mm
+ * @group: the group, of one request, with users of its @mm, which this drops,
+ *	   or without @mm if the process is gone
  * @code: what to answer, where this returns true
  *
  * For the thread that reports the fault, which may hold a lock of the driver.
@@ -365,23 +393,22 @@ static bool iopf_try_quick(struct iopf_walk *walk,
  */
 bool iopf_mm_try(struct iopf_group *group, enum iommu_page_response_code *code)
 {
-	const struct iommu_fault_page_request *prm =
-		&group->last_fault.fault.prm;
-	struct iopf_walk walk = { .group = group, .mm = group->mm };
+	struct iopf_walk walk = { .mm = group->mm };
 	unsigned int flags;
 	bool done;
 
-	if (!mmget_not_zero(walk.mm)) {
+	if (!walk.mm) {
 		*code = IOMMU_PAGE_RESP_INVALID;
 		return true;
 	}
 	flags = memalloc_flags_save(PF_MEMALLOC | PF_MEMALLOC_NOIO);
-	done = iopf_try_quick(&walk, prm, code);
+	done = iopf_try_quick(&walk, group, code);
 	memalloc_flags_restore(flags);
 	iopf_unlock_vma(&walk);
 	mmput_async(walk.mm);
 	if (done)
-		trace_iopf_resolve(group->fault_param->name, prm, *code);
+		trace_iopf_resolve(group->fault_param->name,
+				   &group->last_fault.fault.prm, *code);
 	return done;
 }
 
@@ -401,7 +428,6 @@ int iopf_mm_handler(struct iopf_group *group)
 	      IOMMU_FAULT_PAGE_REQUEST_PASID_VALID))
 		return -EINVAL;
 	group->mm = group->attach_handle->domain->mm;
-	mmgrab(group->mm);
 	iopf_group_enqueue(group);
 	return 0;
 }

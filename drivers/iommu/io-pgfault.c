@@ -28,12 +28,16 @@
  *     report path finds it under RCU.
  *   - A group's memory is free when neither its handler (held) nor a
  *     withdrawer (core_held) has it. The last of both recycles it.
- *   - A group that lanes resolve holds the address space (mmgrab), not the
- *     domain. &iopf_group.attach_handle is valid under the device's lock in
- *     iopf_handler(); detach closes the door in iopf_detach_handle(): groups
- *     that lanes have are withdrawn before it returns, groups that a provider
- *     owns are the provider's, who answers them before it frees the handle.
- *     So a domain outlives every group through which it could be reached.
+ *   - &iopf_group.attach_handle is valid under the device's lock until the
+ *     group is withdrawn or answered: iopf_detach_handle() withdraws what lanes
+ *     have before it returns, and a provider answers what it owns before it
+ *     frees the handle. So a queued group needs no reference on the domain, nor
+ *     on the address space, which the domain has.
+ *   - A lane that takes a group gets users of its address space, under the
+ *     device's lock. It takes the next group before it answers this one: where
+ *     both are of one address space it keeps users and the lock of a VMA, for
+ *     IOPF_BATCH groups, else it gives them up before the answer. So who has
+ *     waited for the groups of an address space finds no users of the core.
  *
  * Locks, outermost first
  *   iopf_queue::lock, dev_iommu::lock, iopf_devices_lock	(mutexes)
@@ -43,7 +47,9 @@
  * taken from hard interrupts. No lock of the core is held while the driver's
  * page_response() or drain callback runs: both may sleep. page_response() is
  * also called from within the report path, so it must not take what that holds;
- * the drain callback may.
+ * the drain callback may. A lane may have a VMA locked for reading meanwhile,
+ * so page_response() must not take mmap_lock; a driver's MMU notifier, which
+ * runs with it, forbids that already.
  *
  * Flush has two sides; the report path holds the driver's lock, so a flush must
  * not hold what the report path needs:
@@ -242,6 +248,8 @@ static struct iopf_group *iopf_find_partial(struct iommu_fault_param *param,
 	struct iopf_group *group;
 
 	lockdep_assert_held(&param->lock);
+	if (!param->nr_partial)
+		return NULL;
 	hlist_for_each_entry(group, iopf_bucket(param, key), hash_node)
 		if (group->key == key)
 			return group;
@@ -262,7 +270,6 @@ static struct iopf_group *iopf_take_group(struct iommu_fault_param *param,
 	INIT_LIST_HEAD(&group->faults);
 	group->fault_count = 0;
 	group->key = key;
-	group->mm = NULL;
 	group->resolver = NULL;
 	group->owned = false;
 	group->spoilt = false;
@@ -323,7 +330,8 @@ static bool iopf_take_spoilt(struct iommu_fault_param *param, u64 key)
 	u64 *slot = iopf_spoilt_slot(param, key);
 
 	lockdep_assert_held(&param->lock);
-	if (*slot != key + 1)
+	/* The table is in use only once the device overran its grant. */
+	if (!param->stats.dropped || *slot != key + 1)
 		return false;
 	*slot = 0;
 	return true;
@@ -334,7 +342,6 @@ static void iopf_forget_spoilt(struct iommu_fault_param *param, u32 pasid)
 	unsigned int i;
 
 	lockdep_assert_held(&param->lock);
-	/* The table is in use only once the device overran its grant. */
 	if (!param->stats.dropped)
 		return;
 	for (i = 0; i < 1U << param->hash_bits; i++)
@@ -414,6 +421,8 @@ static void iopf_free_requests(struct iommu_fault_param *param,
 			       struct iopf_group *group)
 {
 	lockdep_assert_held(&param->lock);
+	if (group->fault_count == 1)
+		return;
 	list_del(&group->last_fault.list);
 	list_splice_init(&group->faults, &param->free_faults);
 	list_add(&group->last_fault.list, &group->faults);
@@ -507,10 +516,8 @@ EXPORT_SYMBOL_GPL(iopf_group_response);
 void iopf_free_group(struct iopf_group *group)
 {
 	struct iommu_fault_param *param = group->fault_param;
-	struct mm_struct *mm = group->mm;
 	bool last;
 
-	group->mm = NULL;
 	if (WARN_ONCE(!group->responded,
 		      "iopf: %s: group %u freed unanswered\n",
 		      param->name, group->last_fault.fault.prm.grpid))
@@ -519,8 +526,6 @@ void iopf_free_group(struct iopf_group *group)
 	spin_lock(&param->lock);
 	last = iopf_release_held(param, group);
 	spin_unlock(&param->lock);
-	if (mm)
-		mmdrop(mm);
 	if (last)
 		iopf_free_param(param);
 }
@@ -596,22 +601,15 @@ static void iopf_take_matching(struct iommu_fault_param *param,
 static void iopf_answer_taken(struct iommu_fault_param *param,
 			      struct iopf_group *group)
 {
-	struct mm_struct *mm = NULL;
-	u64 latency;
+	u64 latency = iopf_send(param, group, IOMMU_PAGE_RESP_INVALID);
 
-	latency = iopf_send(param, group, IOMMU_PAGE_RESP_INVALID);
 	spin_lock(&param->lock);
 	iopf_finish(param, group, IOMMU_PAGE_RESP_INVALID, latency);
 	param->stats.withdrawn++;
 	group->core_held = false;
-	if (!group->held) {
-		mm = group->mm;
-		group->mm = NULL;
+	if (!group->held)
 		iopf_recycle(param, group);
-	}
 	spin_unlock(&param->lock);
-	if (mm)
-		mmdrop(mm);
 }
 
 static unsigned int iopf_withdraw(struct iommu_fault_param *param,
@@ -678,8 +676,10 @@ void iopf_detach_handle(struct device *dev, u32 pasid,
 
 	if (!param)
 		return;
-	scoped_guard(spinlock, &param->lock)
+	scoped_guard(spinlock, &param->lock) {
+		param->handle = NULL;
 		iopf_drop_partials(param, pasid, IOPF_DROP_DETACH);
+	}
 	iopf_withdraw(param, &match);
 	iopf_wait_for(param, &match);
 	iopf_put_param(param);
@@ -769,7 +769,7 @@ static bool iopf_may_try_first(const struct iommu_fault_param *param,
 
 /**
  * iopf_group_enqueue() - have the group resolved
- * @group: the group, with its @mm
+ * @group: the group, with its @mm, which its domain keeps
  *
  * By a lane, or by the reporting thread if the device has been quiet.
  *
@@ -786,19 +786,36 @@ void iopf_group_enqueue(struct iopf_group *group)
 		iopf_queue_ready(param, group);
 }
 
-static struct iopf_group *iopf_next_ready(struct iommu_fault_param *param)
+/*
+ * A group is about to be resolved: it gets users of its address space, or none
+ * of the latter if the process is gone.
+ */
+static void iopf_get_users(struct iopf_group *group)
+{
+	lockdep_assert_held(&group->fault_param->lock);
+	if (!mmget_not_zero(group->mm))
+		group->mm = NULL;
+}
+
+/* The next group for a lane, or NULL. Says in @walk whether that stays. */
+static struct iopf_group *iopf_next_ready(struct iommu_fault_param *param,
+					  struct iopf_walk *walk)
 {
 	struct iopf_group *group;
 
 	lockdep_assert_held(&param->lock);
 	group = list_first_entry_or_null(&param->ready, struct iopf_group,
 					 node);
+	walk->stay = group && group->mm == walk->mm &&
+		     ++walk->groups < IOPF_BATCH;
 	if (!group)
 		return NULL;
 	list_del(&group->node);
 	group->state = IOPF_RUNNING;
 	group->held = true;
 	group->resolver = current;
+	if (!walk->stay)
+		iopf_get_users(group);
 	/* This lane may block: what else there is shall not wait for it. */
 	if (!list_empty(&param->ready))
 		iopf_start_lane(param);
@@ -806,43 +823,48 @@ static struct iopf_group *iopf_next_ready(struct iommu_fault_param *param)
 }
 
 /*
- * Answers and frees a group whose mm is done with. Called with the lock held,
- * which it drops meanwhile; iommu_page_response() and iopf_free_group() in one,
- * with fewer sections. The caller is a user of @param.
+ * Answers and frees a group. Called with the lock held, which it drops
+ * meanwhile; iommu_page_response() and iopf_free_group() in one, with fewer
+ * sections. The caller is a user of @param.
  */
 static void iopf_answer_held(struct iommu_fault_param *param,
 			     struct iopf_group *group,
-			     enum iommu_page_response_code code)
+			     enum iommu_page_response_code code,
+			     struct iopf_walk *walk)
 	__must_hold(&param->lock)
 {
-	u64 latency;
+	bool claimed = !iopf_claim_response(param, group);
+	u64 latency = 0;
 
-	if (!iopf_claim_response(param, group)) {
-		spin_unlock(&param->lock);
+	spin_unlock(&param->lock);
+	if (!walk->stay)
+		iopf_mm_leave(walk);
+	if (claimed)
 		latency = iopf_send(param, group, code);
-		spin_lock(&param->lock);
+	spin_lock(&param->lock);
+	if (claimed)
 		iopf_finish(param, group, code, latency);
-	}
 	iopf_release_held(param, group);
 }
 
-/* Resolves and answers a group. Drops the lock meanwhile. */
-static void iopf_run_group(struct iommu_fault_param *param,
-			   struct iopf_group *group)
+/* Resolves and answers a group, takes the next. Drops the lock meanwhile. */
+static struct iopf_group *iopf_run_group(struct iommu_fault_param *param,
+					 struct iopf_group *group,
+					 struct iopf_walk *walk)
 	__must_hold(&param->lock)
 {
 	enum iommu_page_response_code code;
+	struct iopf_group *next;
 
 	spin_unlock(&param->lock);
-	code = iopf_mm_resolve(group);
-	mmdrop(group->mm);
-	group->mm = NULL;
-	cond_resched();
+	code = iopf_mm_resolve(walk, group);
 	spin_lock(&param->lock);
 	group->resolver = NULL;
 	if (group->withdrawn)
 		clear_notify_signal();
-	iopf_answer_held(param, group, code);
+	next = iopf_next_ready(param, walk);
+	iopf_answer_held(param, group, code, walk);
+	return next;
 }
 
 /*
@@ -853,21 +875,16 @@ static void iopf_run_first(struct iommu_fault_param *param,
 			   struct iopf_group *group)
 {
 	enum iommu_page_response_code code = IOMMU_PAGE_RESP_INVALID;
-	struct mm_struct *mm = group->mm;
 	bool done = iopf_mm_try(group, &code), last;
+	struct iopf_walk walk = {};
 
 	spin_lock(&param->lock);
-	if (done || group->withdrawn) {
-		group->mm = NULL;
-		iopf_answer_held(param, group, code);
-	} else {
+	if (done || group->withdrawn)
+		iopf_answer_held(param, group, code, &walk);
+	else
 		iopf_queue_ready(param, group);
-		mm = NULL;
-	}
 	last = iopf_put_locked(param);
 	spin_unlock(&param->lock);
-	if (mm)
-		mmdrop(mm);
 	if (last)
 		iopf_free_param(param);
 }
@@ -876,13 +893,18 @@ static void iopf_lane_work(struct work_struct *work)
 {
 	struct iopf_lane *lane = container_of(work, struct iopf_lane, work);
 	struct iommu_fault_param *param = lane->param;
+	struct iopf_walk walk = {};
 	struct iopf_group *group;
 	bool last;
 
 	spin_lock(&param->lock);
 	param->lane_coming = false;
-	while ((group = iopf_next_ready(param)))
-		iopf_run_group(param, group);
+	do {
+		group = iopf_next_ready(param, &walk);
+		while (group)
+			group = iopf_run_group(param, group, &walk);
+		/* Some may have come while the last one was answered. */
+	} while (!list_empty(&param->ready));
 	list_add(&lane->node, &param->lanes_idle);
 	last = iopf_put_locked(param);
 	spin_unlock(&param->lock);
@@ -892,23 +914,40 @@ static void iopf_lane_work(struct work_struct *work)
 
 /* Reporting */
 
+static bool iopf_has_handler(const struct iommu_attach_handle *handle)
+{
+	return !IS_ERR(handle) && handle->domain->iopf_handler;
+}
+
+/*
+ * What the PASID of a request is attached by, or NULL if nobody handles its
+ * faults. The last one found is remembered; iopf_detach_handle(), which is
+ * called when the IOMMU group has forgotten one, forgets it.
+ */
 static struct iommu_attach_handle *
-iopf_find_handle(struct device *dev, const struct iommu_fault_page_request *prm)
+iopf_find_handle(struct iommu_fault_param *param,
+		 const struct iommu_fault_page_request *prm)
 {
 	bool has_pasid = prm->flags & IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
+	ioasid_t pasid = has_pasid ? prm->pasid : IOMMU_NO_PASID;
+	struct device *dev = param->dev;
 	struct iommu_attach_handle *handle;
 
-	handle = iommu_attach_handle_get(dev->iommu_group,
-					 has_pasid ? prm->pasid :
-						     IOMMU_NO_PASID, 0);
+	lockdep_assert_held(&param->lock);
+	if (param->handle && param->handle_pasid == pasid)
+		return param->handle;
+	handle = iommu_attach_handle_get(dev->iommu_group, pasid, 0);
+	if (iopf_has_handler(handle)) {
+		param->handle = handle;
+		param->handle_pasid = pasid;
+		return handle;
+	}
 	/* A guest's PASIDs are routed by what the device is attached to. */
 	if (IS_ERR(handle) && has_pasid && dev_iommu_ops(dev)->user_pasid_table)
 		handle = iommu_attach_handle_get(dev->iommu_group,
 						 IOMMU_NO_PASID,
 						 IOMMU_DOMAIN_NESTED);
-	if (IS_ERR(handle) || !handle->domain->iopf_handler)
-		return NULL;
-	return handle;
+	return iopf_has_handler(handle) ? handle : NULL;
 }
 
 static struct iopf_group *iopf_new_partial(struct iommu_fault_param *param,
@@ -1035,7 +1074,7 @@ static int iopf_add_last(struct iommu_fault_param *param,
 		iopf_recycle(param, group);
 		return -EBUSY;
 	}
-	group->attach_handle = iopf_find_handle(param->dev, &fault->prm);
+	group->attach_handle = iopf_find_handle(param, &fault->prm);
 	if (!group->attach_handle) {
 		iopf_recycle(param, group);
 		return -EINVAL;
@@ -1049,8 +1088,11 @@ static struct iopf_group *iopf_take_first(struct iommu_fault_param *param)
 	struct iopf_group *group = param->first;
 
 	lockdep_assert_held(&param->lock);
+	if (!group)
+		return NULL;
 	param->first = NULL;
-	param->users += !!group;
+	param->users++;
+	iopf_get_users(group);
 	return group;
 }
 

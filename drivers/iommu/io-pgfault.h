@@ -21,6 +21,8 @@
  * memory is free: so many groups may be in between, at most.
  */
 #define IOPF_SLACK		(IOPF_LANES + 8)
+/* So many groups a lane resolves before it lets writers at their VMA. */
+#define IOPF_BATCH		16
 /* A device that was quiet so long may have a fault resolved where it came. */
 #define IOPF_QUIET_NS		(100 * NSEC_PER_USEC)
 /* What a device is granted that did not say. */
@@ -71,6 +73,20 @@ struct iopf_stats {
 	u64 markers;
 	u64 overflows;
 	u64 latency[IOPF_BUCKETS];
+};
+
+/**
+ * struct iopf_walk - what a lane keeps from group to group
+ * @mm: an address space, with a reference on its users, or NULL
+ * @vma: a VMA of it, locked for reading, or NULL
+ * @groups: how many have been resolved in @mm without giving it up
+ * @stay: the next group is in @mm as well
+ */
+struct iopf_walk {
+	struct mm_struct *mm;
+	struct vm_area_struct *vma;
+	unsigned int groups;
+	bool stay;
 };
 
 /**
@@ -127,6 +143,8 @@ struct iopf_queue {
  * @refusing: INVALID responses under way that have no group
  * @seq: of the youngest group
  * @last_reported: when that came
+ * @handle: what @handle_pasid is attached by, or NULL
+ * @handle_pasid: PASID of the last group
  * @first: a group that the reporting thread shall try first, for a moment
  * @pending: groups without response, in order
  * @partials: groups without last request, in order
@@ -166,6 +184,8 @@ struct iommu_fault_param {
 	unsigned int refusing;
 	u64 seq;
 	u64 last_reported;
+	struct iommu_attach_handle *handle;
+	u32 handle_pasid;
 	struct iopf_group *first;
 	struct list_head pending;
 	struct list_head partials;
@@ -182,7 +202,9 @@ struct iommu_fault_param {
 	struct iopf_stats stats;
 };
 
-enum iommu_page_response_code iopf_mm_resolve(struct iopf_group *group);
+enum iommu_page_response_code iopf_mm_resolve(struct iopf_walk *walk,
+					      struct iopf_group *group);
+void iopf_mm_leave(struct iopf_walk *walk);
 bool iopf_mm_try(struct iopf_group *group, enum iommu_page_response_code *code);
 void iopf_group_enqueue(struct iopf_group *group);
 bool iopf_group_withdrawn(struct iopf_group *group);

@@ -113,7 +113,7 @@ struct iopf_fault {
  * @fault_param: the device's book-keeping
  * @node: for the handler, until it answers
  * @cookie: for the handler
- * @mm: the address space, where the core resolves the group. A reference.
+ * @mm: the address space, where the core resolves the group
  *
  * What follows is the core's own, protected by the lock of @fault_param:
  *

@@ -11,7 +11,8 @@
  * Checked with spin by model.sh:
  *  - every accepted group is answered exactly once, by handler or withdrawer;
  *  - no response leaves after removal has returned;
- *  - no response for the PASID leaves after detach of the PASID has returned;
+ *  - no response for the PASID leaves after detach of the PASID has returned,
+ *    and nobody looks for the address space of its domain;
  *  - a slot is recycled exactly once and never while somebody may touch it;
  *  - the device's book-keeping is freed once, and after its last user;
  *  - flush returns only when what the hardware had sent before is answered;
@@ -28,6 +29,8 @@
  *  7	flush is called with the driver's lock held
  *  8	the reporting thread queues a group that was withdrawn meanwhile
  *  9	a report is taken after removal has begun
+ *  10	detach leaves the handle where reports remember it
+ *  11	a lane looks for the address space once it has dropped the lock
  */
 #ifndef GROUPS
 #define GROUPS 2
@@ -48,7 +51,8 @@ byte recycled[GROUPS];
 
 bool removed;			/* param->removed */
 bool remove_returned;
-bool handle_set = true;		/* the PASID's attach handle */
+bool handle_set = true;		/* the IOMMU group knows the attach handle */
+bool remembered = true;		/* param->handle, left by an earlier group */
 bool detach_returned;
 byte users = 1;			/* param->users: registration + groups */
 bool param_freed;
@@ -58,6 +62,12 @@ bool hung[GROUPS];		/* a handler that does not answer */
 bool driver_lock;		/* held by the interrupt thread */
 bool device_lock;		/* only where it is held for more than a step */
 byte consumed;			/* groups read by the interrupt thread */
+
+/* Gets users of the address space, which the domain knows. */
+inline get_users()
+{
+	assert(!detach_returned)
+}
 
 /* Sends the response to the device: the lock is not held. */
 inline page_response(g)
@@ -127,15 +137,17 @@ proctype reporter()
 			first = false;
 			if
 #if BUG == 9
-			:: handle_set ->
+			:: handle_set || remembered ->
 #else
-			:: !removed && handle_set ->
+			:: !removed && (handle_set || remembered) ->
 #endif
+				remembered = true;
 				accepted[r] = true;
 				users++;
 				if
 				:: state[r] = QUEUED
 				:: state[r] = RUNNING; held[r] = true;
+				   get_users();
 				   first = true; users++
 				fi
 			:: else
@@ -174,21 +186,49 @@ proctype reporter()
 	reporter_done = true
 }
 
-/* One lane: pops a group, resolves it, answers it, frees it. */
+#define NONE GROUPS
+#define READY(g) (state[g % GROUPS] == QUEUED && g < GROUPS)
+
+/* Takes a group that is queued: under the lock. */
+inline take(g)
+{
+	if
+	:: READY(0) -> g = 0
+	:: !READY(0) && READY(1) -> g = 1
+	:: !READY(0) && !READY(1) && READY(2) -> g = 2
+	:: else -> g = NONE
+	fi;
+	if
+	:: g != NONE ->
+		state[g] = RUNNING;
+		held[g] = true;
+#if BUG != 11
+		get_users()
+#endif
+	:: else
+	fi
+}
+
+/*
+ * One lane: takes a group, resolves it, takes the next, answers the first and
+ * frees it. Whether it keeps the address space from one to the next is
+ * immaterial here.
+ */
 proctype lane()
 {
-	byte l;
+	byte l = NONE, n = NONE;
 	bool mine;
 end:	do
 	:: atomic {
+		(l != NONE || READY(0) || READY(1) || READY(2));
 		if
-		:: state[0] == QUEUED -> l = 0
-		:: GROUPS > 1 && state[1 % GROUPS] == QUEUED -> l = 1 % GROUPS
-		:: GROUPS > 2 && state[2 % GROUPS] == QUEUED -> l = 2 % GROUPS
-		fi;
-		state[l] = RUNNING;
-		held[l] = true
+		:: l == NONE -> take(l)
+		:: else
+		fi
 	   };
+#if BUG == 11
+	   get_users();
+#endif
 	   /* Resolve: waits for user space until that, or a withdrawer, comes. */
 	   if
 	   :: hung[l] = true;
@@ -197,7 +237,10 @@ end_hung:	(withdrawn[l])
 	   fi;
 	   hung[l] = false;
 	   assert(!param_freed);
-	   d_step { claim(l) };
+	   atomic {
+		take(n);
+		claim(l)
+	   };
 	   if
 	   :: mine ->
 		page_response(l);
@@ -210,7 +253,12 @@ end_hung:	(withdrawn[l])
 	   :: else
 	   fi;
 #endif
-	   d_step { release(l) }
+	   atomic {
+		release(l);
+		l = n;
+		n = NONE;
+		mine = false
+	   }
 	od
 }
 
@@ -347,7 +395,10 @@ proctype remover(bool detach)
 	byte r;
 	if
 	:: detach ->
-		atomic { handle_set = false };
+		handle_set = false;
+#if BUG != 10
+		remembered = false;
+#endif
 		withdraw(r);
 #if BUG != 3
 		(SETTLED(0) && SETTLED(1) && SETTLED(2));
