@@ -74,22 +74,25 @@ static struct iommu_device *iopf_fake_probe(struct device *dev)
 static void iopf_fake_respond(struct device *dev, struct iopf_fault *evt,
 			      struct iommu_page_response *resp)
 {
+	const struct iommu_fault_page_request *prm = &evt->fault.prm;
 	struct iopf_fake *fake = dev_get_drvdata(dev);
-	struct iopf_fake_record rec = {
-		.prm = evt->fault.prm,
-		.code = resp->code,
-	};
+	struct iopf_fake_record *rec;
 
 	scoped_guard(spinlock, &fake->lock) {
 		WRITE_ONCE(fake->late, fake->late + fake->closed);
-		if (fake->responses < IOPF_FAKE_RECORDS)
-			fake->records[fake->responses] = rec;
+		if (fake->responses < IOPF_FAKE_RECORDS) {
+			rec = &fake->records[fake->responses];
+			rec->prm = *prm;
+			rec->code = resp->code;
+		}
 		WRITE_ONCE(fake->responses, fake->responses + 1);
 		fake->codes[resp->code]++;
 	}
 	if (fake->respond)
-		fake->respond(fake, &rec);
-	wake_up_all(&fake->wait);
+		fake->respond(fake, prm, resp->code);
+	/* Nobody waits for most of them. */
+	if (wq_has_sleeper(&fake->wait))
+		wake_up_all(&fake->wait);
 }
 
 static int iopf_fake_feature(struct device *dev, enum iommu_dev_features feat)

@@ -48,7 +48,8 @@ struct iopf_fake {
 	struct iopf_fake_record records[IOPF_FAKE_RECORDS];
 	bool closed;
 	unsigned long late;
-	void (*respond)(struct iopf_fake *fake, struct iopf_fake_record *rec);
+	void (*respond)(struct iopf_fake *fake,
+			const struct iommu_fault_page_request *prm, u32 code);
 	void *priv;
 };
 

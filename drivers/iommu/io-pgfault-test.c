@@ -415,10 +415,11 @@ static void send_full_group(u32 grpid)
 
 /* A device that uses its credits again as soon as it has them back. */
 static void use_credits_again(struct iopf_fake *fake,
-			      struct iopf_fake_record *rec)
+			      const struct iommu_fault_page_request *prm,
+			      u32 code)
 {
 	if (fake->responses < 4)
-		send_full_group(rec->prm.grpid + 1);
+		send_full_group(prm->grpid + 1);
 }
 
 /* F2: a device that keeps to its grant is never refused. */

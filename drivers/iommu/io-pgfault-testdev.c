@@ -76,13 +76,14 @@ static struct iopf_queue *testdev_queue;
 static DEFINE_MUTEX(testdev_join_lock);
 
 static void testdev_deliver(struct testdev *td,
-			    const struct iopf_fake_record *rec)
+			    const struct iommu_fault_page_request *prm,
+			    u32 code)
 {
 	struct iopf_test_response resp = {
-		.addr = rec->prm.addr,
-		.pasid = rec->prm.pasid,
-		.grpid = rec->prm.grpid,
-		.code = rec->code,
+		.addr = prm->addr,
+		.pasid = prm->pasid,
+		.grpid = prm->grpid,
+		.code = code,
 	};
 
 	spin_lock(&td->fifo_lock);
@@ -93,15 +94,16 @@ static void testdev_deliver(struct testdev *td,
 
 /* To the client whose PASID it is. */
 static void testdev_respond(struct iopf_fake *fake,
-			    struct iopf_fake_record *rec)
+			    const struct iommu_fault_page_request *prm,
+			    u32 code)
 {
 	struct testdev_device *device = fake->priv;
 	struct testdev *td;
 
 	spin_lock(&device->clients_lock);
 	list_for_each_entry(td, &device->clients, node) {
-		if (td->pasid == rec->prm.pasid) {
-			testdev_deliver(td, rec);
+		if (td->pasid == prm->pasid) {
+			testdev_deliver(td, prm, code);
 			break;
 		}
 	}
