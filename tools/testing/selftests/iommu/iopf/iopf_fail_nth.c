@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "../../kselftest_harness.h"
+#include "../fail_nth.h"
 #include "iopf_util.h"
 
 #define GRANT		64
@@ -53,25 +54,6 @@ FIXTURE_TEARDOWN(sweep)
 	close(self->fail_nth);
 }
 
-static void arm(int fd, int nth)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%d", nth);
-
-	if (pwrite(fd, text, len, 0) != len)
-		perror("fail-nth");
-}
-
-/* Was the failure used up? Turns it off. */
-static bool disarm(int fd)
-{
-	char text[16] = "";
-	ssize_t len = pread(fd, text, sizeof(text) - 1, 0);
-
-	arm(fd, 0);
-	return len > 0 && !atoi(text);
-}
-
 /* Allocations of the kernel's checkers come and go: a round may miss some. */
 #define ROUNDS		10
 /* Fewer than binding cannot do without. */
@@ -87,9 +69,9 @@ TEST_F_TIMEOUT(sweep, bind, 300)
 	for (round = 0; round < ROUNDS && failed <= NEEDED; round++) {
 		hit = true;
 		for (nth = 1; hit && nth < MAX_SITES; nth++) {
-			arm(self->fail_nth, nth);
+			arm_failure(self->fail_nth, nth);
 			ret = ioctl(fd, IOPF_TEST_BIND, GRANT);
-			hit = disarm(self->fail_nth);
+			hit = failure_happened(self->fail_nth);
 			if (ret < 0) {
 				EXPECT_TRUE(hit);
 				EXPECT_EQ(ENOMEM, errno);
@@ -120,18 +102,18 @@ TEST_F_TIMEOUT(sweep, report, 300)
 	p[0] = 1;
 	for (nth = 1; nth <= 8; nth++) {
 		usleep(10000);
-		arm(self->fail_nth, nth);
+		arm_failure(self->fail_nth, nth);
 		EXPECT_EQ(0, iopf_report(fd, p + self->page, PERM_W, 1,
 					 IOPF_TEST_LAST));
-		hits += disarm(self->fail_nth);
+		hits += failure_happened(self->fail_nth);
 		EXPECT_EQ(RESP_SUCCESS, iopf_next(fd, 10000));
 		EXPECT_TRUE(is_present(p + self->page));
-		arm(self->fail_nth, nth);
+		arm_failure(self->fail_nth, nth);
 		for (i = 1; i < PAGES; i++)
 			EXPECT_EQ(0, iopf_report(fd, p + i * self->page, PERM_W,
 						 2, i == PAGES - 1 ?
 						    IOPF_TEST_LAST : 0));
-		disarm(self->fail_nth);
+		failure_happened(self->fail_nth);
 		EXPECT_EQ(RESP_SUCCESS, iopf_next(fd, 10000));
 		madvise(p + self->page, (PAGES - 1) * self->page,
 			MADV_DONTNEED);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../../kselftest_harness.h"
+#include "../fail_nth.h"
 #include "msi_lib.h"
 #include "vfio.h"
 
@@ -118,26 +119,6 @@ static bool aim_at(const char *function)
 	return find_function(function, &start, &end) &&
 	       !configure("failslab", start, end) &&
 	       !configure("fail_page_alloc", start, end);
-}
-
-static void arm_failure(int fd, int nth)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%d", nth);
-
-	if (pwrite(fd, text, len, 0) != len)
-		perror("fail-nth");
-}
-
-/* Was it used up? Turns it off. */
-static bool failure_happened(int fd)
-{
-	char text[16] = "";
-
-	if (pread(fd, text, sizeof(text) - 1, 0) <= 0)
-		perror("fail-nth");
-	arm_failure(fd, 0);
-	return atoi(text) == 0;
 }
 
 /* Attaches the device to an address space that has no doorbell yet. */
