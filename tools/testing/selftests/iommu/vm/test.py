@@ -27,20 +27,15 @@ def host_proof(report):
     return results
 
 
-def report_rows(report):
-    """The rows of a boot; what speaks against the boot is a failure too."""
-    head = [report.kernel, report.machine, report.boot]
-    rows = report.rows()
-    if report.boot == "devices" and not suite.ONLY:
-        proofs = host_proof(report)
-        rows += [head + result.row() for result in proofs]
-        if len(proofs) != suite.PROVED:
-            report.faults.append(f"{len(proofs)} devices were proved, "
-                                 f"expected {suite.PROVED}")
-    state = "fail" if report.faults else "pass"
-    rows.append(head + ["verdict", "verdict", state,
-                        "; ".join(report.faults)])
-    return rows
+def prove(report):
+    """Add what the host saw of the devices to the results of the guest."""
+    if report.boot != "devices" or suite.ONLY:
+        return
+    proofs = host_proof(report)
+    report.results += proofs
+    if len(proofs) != suite.PROVED:
+        report.faults.append(f"{len(proofs)} devices were proved, "
+                             f"expected {suite.PROVED}")
 
 
 def run_self_test(kernel, base, pool, tally):
@@ -57,16 +52,19 @@ def run_self_test(kernel, base, pool, tally):
               time.monotonic() - start)
 
 
-def run_boots(kernel, machines, names, base, pool, tally):
-    jobs = {pool.submit(suite.run_boot, kernel, machine, name, base):
-            (machine, name)
+def run_boots(kernels, machines, names, base, pool, tally):
+    """The slow ones first, so that the last to end is not alone for long."""
+    jobs = [pool.submit(suite.run_boot, kernel, machine, name, base)
+            for kernel in sorted(kernels, key=suite.SLOW.__contains__,
+                                 reverse=True)
             for machine, name in suite.boots(kernel, machines)
-            if name in names}
+            if name in names]
     for job in concurrent.futures.as_completed(jobs):
-        machine, name = jobs[job]
         report = job.result()
-        title = f"{kernel} kernel, {layout.TITLES[machine]}, {name}"
-        tally.add(title, report_rows(report), report.outcome.seconds)
+        prove(report)
+        tally.add(f"{report.kernel} kernel, "
+                  f"{layout.TITLES[report.machine]}, {report.boot}",
+                  report.rows(), report.outcome.seconds)
 
 
 def add_skipped(kernel, machines, names, tally):
@@ -101,13 +99,14 @@ def main():
     base = guest.base_archive(suite.modules(kernels))
     tally = Tally("vm")
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for kernel in kernels:
-            if not args.no_self_test:
+        if not args.no_self_test:
+            for kernel in kernels:
                 run_self_test(kernel, base, pool, tally)
-            machines = args.machine or list(layout.MACHINES)
-            names = args.boot or list(suite.BOOTS)
-            run_boots(kernel, machines, names, base, pool, tally)
-            if not args.program:
+        machines = args.machine or list(layout.MACHINES)
+        names = args.boot or list(suite.BOOTS)
+        run_boots(kernels, machines, names, base, pool, tally)
+        if not args.program:
+            for kernel in kernels:
                 add_skipped(kernel, machines, names, tally)
     return tally.finish()
 

@@ -191,8 +191,12 @@ class Report:
         return sum(result.state == state for result in self.results)
 
     def rows(self):
+        """What was tested; what speaks against the boot is a failure too."""
+        verdict_on_boot = tap.Result("verdict",
+                                     "fail" if self.faults else "pass",
+                                     "verdict", "; ".join(self.faults))
         return [[self.kernel, self.machine, self.boot, *result.row()]
-                for result in self.results]
+                for result in [*self.results, verdict_on_boot]]
 
 
 def machine_for(kernel, machine, name, base, watch_memory="640M"):
