@@ -139,7 +139,7 @@ int find_netdev(const char *bdf, char *name, size_t size)
 static int bring_up(const char *name)
 {
 	struct ifreq request = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 	char path[128], state[16] = "";
 	int tries, ret = 0;
 
