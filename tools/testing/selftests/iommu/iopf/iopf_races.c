@@ -145,6 +145,31 @@ TEST_F_TIMEOUT(races, flush_under_load, LIMIT)
 	churn(_metadata, IOPF_TEST_FLUSH);
 }
 
+/* Lanes that go from group to group let those in who change the mapping. */
+TEST_F_TIMEOUT(races, mprotect_under_load, LIMIT)
+{
+	size_t len = PAGES * page_size();
+	struct shared s = {
+		.fd = iopf_open(),
+		.p = map_anon(len, PROT_READ | PROT_WRITE),
+	};
+	int i, n = scale(200);
+	pthread_t thread;
+
+	ASSERT_GT(ioctl(s.fd, IOPF_TEST_BIND, PAGES), 0);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, reporter, &s));
+	for (i = 0; i < n; i++) {
+		ASSERT_EQ(0, mprotect(s.p, len, PROT_READ));
+		ASSERT_EQ(0, mprotect(s.p, len, PROT_READ | PROT_WRITE));
+	}
+	__atomic_store_n(&s.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	ASSERT_EQ(0, ioctl(s.fd, IOPF_TEST_UNBIND));
+	EXPECT_GT(s.reported, 0);
+	EXPECT_EQ(s.reported, ioctl(s.fd, IOPF_TEST_RESPONSES));
+	close(s.fd);
+}
+
 /* The faults of a process, in rounds: 0 if each page came. */
 static int work(int fd, int rounds)
 {

@@ -27,7 +27,7 @@ TESTS = {
     "msi_width": (2, 60),
     "iopf_resolve": (21, 60),
     "iopf_memory": (3, 60),
-    "iopf_races": (6, 90),
+    "iopf_races": (7, 90),
     "iopf_fail_nth": (2, 60),
     "iommufd": (190, 120),
     "iommufd_fail_nth": (7, 120),
