@@ -63,13 +63,16 @@ static void iopf_unlock_vma(struct iopf_walk *walk)
  * iopf_mm_leave() - give up what is kept from group to group
  * @walk: what is kept
  *
- * Context: may sleep; may tear the address space down.
+ * The last user does not tear the address space down here: that may wait, for
+ * a file system in user space for instance, and the group is to be answered.
+ *
+ * Context: does not sleep.
  */
 void iopf_mm_leave(struct iopf_walk *walk)
 {
 	iopf_unlock_vma(walk);
 	if (walk->mm)
-		mmput(walk->mm);
+		mmput_async(walk->mm);
 	walk->mm = NULL;
 }
 

@@ -34,10 +34,13 @@
  *     frees the handle. So a queued group needs no reference on the domain, nor
  *     on the address space, which the domain has.
  *   - A lane that takes a group gets users of its address space, under the
- *     device's lock. It takes the next group before it answers this one: where
- *     both are of one address space it keeps users and the lock of a VMA, for
- *     IOPF_BATCH groups, else it gives them up before the answer. So who has
- *     waited for the groups of an address space finds no users of the core.
+ *     device's lock, unless the device is being removed: then nobody waits for
+ *     the group any more, and the domain may be gone. Where the next group is
+ *     of the same address space the lane takes it before it answers this one,
+ *     and keeps users and the lock of a VMA, for IOPF_BATCH groups; else it
+ *     gives them up before the answer. So who has waited for the groups of an
+ *     address space finds no users of the core. What the last user has to tear
+ *     down is left to others: a response does not wait for that.
  *
  * Locks, outermost first
  *   iopf_queue::lock, dev_iommu::lock, iopf_devices_lock	(mutexes)
@@ -48,8 +51,9 @@
  * page_response() or drain callback runs: both may sleep. page_response() is
  * also called from within the report path, so it must not take what that holds;
  * the drain callback may. A lane may have a VMA locked for reading meanwhile,
- * so page_response() must not take mmap_lock; a driver's MMU notifier, which
- * runs with it, forbids that already.
+ * so page_response() must not take mmap_lock, nor a lock under which somebody
+ * takes that or touches user memory; a driver's MMU notifier, which runs with
+ * mmap_lock, must not either.
  *
  * Flush has two sides; the report path holds the driver's lock, so a flush must
  * not hold what the report path needs:
@@ -788,32 +792,42 @@ void iopf_group_enqueue(struct iopf_group *group)
 
 /*
  * A group is about to be resolved: it gets users of its address space, or none
- * of the latter if the process is gone.
+ * of the latter if the process is gone. A detach does not wait for what a
+ * removal is about to withdraw, so then the address space may be gone as well.
  */
 static void iopf_get_users(struct iopf_group *group)
 {
 	lockdep_assert_held(&group->fault_param->lock);
-	if (!mmget_not_zero(group->mm))
+	if (group->fault_param->removed || !mmget_not_zero(group->mm))
 		group->mm = NULL;
 }
 
-/* The next group for a lane, or NULL. Says in @walk whether that stays. */
-static struct iopf_group *iopf_next_ready(struct iommu_fault_param *param,
-					  struct iopf_walk *walk)
+static struct iopf_group *iopf_first_ready(struct iommu_fault_param *param)
 {
-	struct iopf_group *group;
-
 	lockdep_assert_held(&param->lock);
-	group = list_first_entry_or_null(&param->ready, struct iopf_group,
-					 node);
-	walk->stay = group && group->mm == walk->mm &&
-		     ++walk->groups < IOPF_BATCH;
+	return list_first_entry_or_null(&param->ready, struct iopf_group, node);
+}
+
+/* Whether a lane stays in its address space with the next group. */
+static bool iopf_may_stay(struct iommu_fault_param *param,
+			  struct iopf_walk *walk)
+{
+	const struct iopf_group *next = iopf_first_ready(param);
+
+	return next && next->mm == walk->mm && ++walk->groups < IOPF_BATCH;
+}
+
+/* A lane takes a group: NULL if there is none. */
+static struct iopf_group *iopf_next_ready(struct iommu_fault_param *param,
+					  const struct iopf_walk *walk)
+{
+	struct iopf_group *group = iopf_first_ready(param);
+
 	if (!group)
 		return NULL;
 	list_del(&group->node);
 	group->state = IOPF_RUNNING;
 	group->held = true;
-	group->resolver = current;
 	if (!walk->stay)
 		iopf_get_users(group);
 	/* This lane may block: what else there is shall not wait for it. */
@@ -847,22 +861,30 @@ static void iopf_answer_held(struct iommu_fault_param *param,
 	iopf_release_held(param, group);
 }
 
-/* Resolves and answers a group, takes the next. Drops the lock meanwhile. */
+/*
+ * Resolves and answers a group. Drops the lock meanwhile. Returns the next if
+ * that is of the same address space: others are for whoever is free first.
+ */
 static struct iopf_group *iopf_run_group(struct iommu_fault_param *param,
 					 struct iopf_group *group,
 					 struct iopf_walk *walk)
 	__must_hold(&param->lock)
 {
-	enum iommu_page_response_code code;
+	enum iommu_page_response_code code = IOMMU_PAGE_RESP_INVALID;
 	struct iopf_group *next;
 
-	spin_unlock(&param->lock);
-	code = iopf_mm_resolve(walk, group);
-	spin_lock(&param->lock);
-	group->resolver = NULL;
-	if (group->withdrawn)
-		clear_notify_signal();
-	next = iopf_next_ready(param, walk);
+	/* While the one before was answered, this one may have been withdrawn. */
+	if (!group->withdrawn) {
+		group->resolver = current;
+		spin_unlock(&param->lock);
+		code = iopf_mm_resolve(walk, group);
+		spin_lock(&param->lock);
+		group->resolver = NULL;
+		if (group->withdrawn)
+			clear_notify_signal();
+	}
+	walk->stay = iopf_may_stay(param, walk);
+	next = walk->stay ? iopf_next_ready(param, walk) : NULL;
 	iopf_answer_held(param, group, code, walk);
 	return next;
 }
@@ -899,12 +921,10 @@ static void iopf_lane_work(struct work_struct *work)
 
 	spin_lock(&param->lock);
 	param->lane_coming = false;
-	do {
-		group = iopf_next_ready(param, &walk);
+	while ((group = iopf_next_ready(param, &walk))) {
 		while (group)
 			group = iopf_run_group(param, group, &walk);
-		/* Some may have come while the last one was answered. */
-	} while (!list_empty(&param->ready));
+	}
 	list_add(&lane->node, &param->lanes_idle);
 	last = iopf_put_locked(param);
 	spin_unlock(&param->lock);
@@ -1462,6 +1482,9 @@ static struct iommu_fault_param *iopf_unpublish(struct iopf_queue *queue,
 					  lockdep_is_held(&dev->iommu->lock));
 	if (!param || WARN_ON(param->queue != queue))
 		return NULL;
+	/* Before iopf_get_param() does not find it any more. */
+	scoped_guard(spinlock, &param->lock)
+		param->removed = true;
 	RCU_INIT_POINTER(dev->iommu->fault_param, NULL);
 	list_del(&param->queue_list);
 	scoped_guard(mutex, &iopf_devices_lock)
@@ -1478,11 +1501,9 @@ static void iopf_retire(struct iommu_fault_param *param)
 		.before = U64_MAX,
 	};
 
-	scoped_guard(spinlock, &param->lock) {
-		param->removed = true;
+	scoped_guard(spinlock, &param->lock)
 		iopf_drop_partials(param, IOMMU_PASID_INVALID,
 				   IOPF_DROP_REMOVE);
-	}
 	cancel_delayed_work_sync(&param->expire);
 	iopf_withdraw(param, &match);
 	iopf_wait_for(param, &match);

@@ -18,9 +18,10 @@
 #define IOPF_LANES		16
 /*
  * A device gets its credit back with the response, a little before the group's
- * memory is free: so many groups may be in between, at most.
+ * memory is free: so many groups may be in between, at most. Each lane may have
+ * two, one that it is answering and the next, which has been withdrawn.
  */
-#define IOPF_SLACK		(IOPF_LANES + 8)
+#define IOPF_SLACK		(2 * IOPF_LANES + 8)
 /* So many groups a lane resolves before it lets writers at their VMA. */
 #define IOPF_BATCH		16
 /* A device that was quiet so long may have a fault resolved where it came. */

@@ -31,6 +31,7 @@
  *  9	a report is taken after removal has begun
  *  10	detach leaves the handle where reports remember it
  *  11	a lane looks for the address space once it has dropped the lock
+ *  12	removal takes the device out of sight before it says so to lanes
  */
 #ifndef GROUPS
 #define GROUPS 2
@@ -49,11 +50,13 @@ bool accepted[GROUPS];
 byte answers[GROUPS];
 byte recycled[GROUPS];
 
+bool published = true;		/* dev->iommu->fault_param */
 bool removed;			/* param->removed */
 bool remove_returned;
 bool handle_set = true;		/* the IOMMU group knows the attach handle */
 bool remembered = true;		/* param->handle, left by an earlier group */
-bool detach_returned;
+bool detach_returned;		/* having seen to the groups */
+bool domain_gone;
 byte users = 1;			/* param->users: registration + groups */
 bool param_freed;
 bool reporter_done;		/* nothing will be reported any more */
@@ -63,10 +66,10 @@ bool driver_lock;		/* held by the interrupt thread */
 bool device_lock;		/* only where it is held for more than a step */
 byte consumed;			/* groups read by the interrupt thread */
 
-/* Gets users of the address space, which the domain knows. */
+/* Gets users of the address space, which the domain knows: under the lock. */
 inline get_users()
 {
-	assert(!detach_returned)
+	assert(removed || !domain_gone)
 }
 
 /* Sends the response to the device: the lock is not held. */
@@ -388,25 +391,42 @@ proctype timer()
 out:	skip
 }
 
-/* Detach of the PASID, then removal of the device. */
-proctype remover(bool detach)
+/* Detach of the PASID. Without the device it leaves the groups to removal. */
+proctype detacher()
+{
+	bool mine[GROUPS];
+	byte d;
+	handle_set = false;
+	atomic {
+		if
+		:: !published || removed -> domain_gone = true; goto out
+		:: else
+		fi;
+		users++
+	};
+#if BUG != 10
+	remembered = false;
+#endif
+	withdraw(d);
+#if BUG != 3
+	(SETTLED(0) && SETTLED(1) && SETTLED(2));
+#endif
+	atomic { detach_returned = true; domain_gone = true; put_param() };
+out:	skip
+}
+
+/* Removal of the device. */
+proctype remover()
 {
 	bool mine[GROUPS];
 	byte r;
-	if
-	:: detach ->
-		handle_set = false;
-#if BUG != 10
-		remembered = false;
-#endif
-		withdraw(r);
-#if BUG != 3
-		(SETTLED(0) && SETTLED(1) && SETTLED(2));
-#endif
-		detach_returned = true
-	:: else
-	fi;
+#if BUG != 12
 	atomic { removed = true };
+#endif
+	published = false;
+#if BUG == 12
+	atomic { removed = true };
+#endif
 	withdraw(r);
 #if BUG != 4
 	(SETTLED(0) && SETTLED(1) && SETTLED(2));
@@ -433,11 +453,6 @@ proctype judge()
 
 active proctype start()
 {
-	bool d;
-	if
-	:: d = false
-	:: d = true
-	fi;
 	atomic {
 		run reporter();
 		run lane();
@@ -450,7 +465,11 @@ active proctype start()
 #ifndef NO_TIMER
 		run timer();
 #endif
-		run remover(d);
+		run remover();
+		if
+		:: run detacher()
+		:: skip
+		fi;
 		run judge()
 	}
 }

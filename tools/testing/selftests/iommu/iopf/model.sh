@@ -68,7 +68,7 @@ build -DGROUPS=2 -DNO_FLUSH -- "${safety[@]}"
 expect "two groups, time limit and removal" none "$(errors)"
 build -DGROUPS=1 -- -DNFAIR=3
 expect "in the end everything is freed" none "$(errors -a -f)"
-for bug in {1..11}; do
+for bug in {1..12}; do
 	build "-DBUG=$bug" -DGROUPS=1 -- "${safety[@]}"
 	expect "planted fault $bug is found" some "$(errors)"
 done
