@@ -6,7 +6,7 @@ refused for another reason does not count.
 """
 import re
 
-from . import paths, tap, verdict
+from . import paths, suite, tap, verdict
 from .guest import Job
 from .vm import VM
 
@@ -16,6 +16,10 @@ TEXTS = ("WARNING: CPU: 0", "BUG: scheduling while atomic",
          "possible circular locking dependency detected",
          "possible recursive locking detected", "KASAN: use-after-free",
          "unreferenced object 0xffff", "DMA-API: device driver frees")
+# Data races: only the first is one of ours.
+RACES = ("data-race in iommu_queue_iopf / iommu_queue_iopf",
+         "data-race in device_del / rcu_core",
+         "data-race in __switch_to / iopf_mm_try")
 FINE = ("kasan: KernelAddressSanitizer initialized (generic)",
         "Kernel command line: console=ttyAMA0 panic=-1",
         "DMA-API: preallocated 65536 debug entries",
@@ -104,6 +108,12 @@ def check_texts():
             "self_test", "fail" if missed else "pass",
             "self_text_" + re.sub(r"\W+", "_", text).lower(),
             f"not found: {missed}" if missed else ""))
+    races = verdict.forbidden("".join(f"[    2.0] BUG: KCSAN: {race}\n"
+                                      for race in RACES), suite.OURS)
+    right = len(races) == 1 and RACES[0] in races[0]
+    results.append(tap.Result("self_test", "pass" if right else "fail",
+                              "self_text_races",
+                              "" if right else f"found: {races}"))
     found = verdict.forbidden("".join(f"[    0.1] {text}\n"
                                       for text in FINE))
     results.append(tap.Result("self_test", "fail" if found else "pass",

@@ -107,6 +107,10 @@ def modules(kernels):
 OURS = re.compile(r"iopf_|iommu_queue_iopf|iommu_page_response|"
                   r"iommu_report_device_fault|testdev_")
 
+# CPUs that share the host's take turns: a race shows only if the detector looks
+# often, and waits long enough for another CPU's turn to come.
+KCSAN = " kcsan.skip_watch=500 kcsan.udelay_task=1000"
+
 # What a kernel cannot run on a machine: (kernel, machine, boot's name): why,
 # and which programs.
 PCIEHP = ("lockdep reports the base's pciehp on each hotplug (reset_lock and "
@@ -203,7 +207,7 @@ def machine_for(kernel, machine, name, base, watch_memory="640M"):
     """The VM that runs a boot of the suite."""
     boot = BOOTS[name]
     slow = kernel in SLOW
-    append = boot.append
+    append = boot.append + (KCSAN if kernel == "kcsan" else "")
     if with_kunit(boot):
         append += f" kunit.enable=1 kunit.filter_glob={boot.kunit}"
     lines = runs(boot, programs(kernel, machine, name), slow)
