@@ -110,6 +110,8 @@ OURS = re.compile(r"iopf_|iommu_queue_iopf|iommu_page_response|"
 # CPUs that share the host's take turns: a race shows only if the detector looks
 # often, and waits long enough for another CPU's turn to come.
 KCSAN = " kcsan.skip_watch=500 kcsan.udelay_task=1000"
+# That is slow: it sees what races, and the KUnit tests.
+RACY = {"iopf_races"}
 
 # What a kernel cannot run on a machine: (kernel, machine, boot's name): why,
 # and which programs.
@@ -137,7 +139,8 @@ def programs(kernel, machine, name):
     unfit = UNFIT.get((kernel, machine, name), ("", ()))[1]
     return [program for program in BOOTS[name].programs
             if program not in unfit and (not ONLY or program in ONLY) and
-            ((kernel, machine) != ("debug", "v2m") or program in DEBUG_V2M)]
+            ((kernel, machine) != ("debug", "v2m") or program in DEBUG_V2M) and
+            (kernel != "kcsan" or program in RACY)]
 
 
 def with_kunit(boot):
