@@ -375,7 +375,7 @@ static int bench_open(struct inode *inode, struct file *file)
 	if (!bench)
 		return -ENOMEM;
 	file->private_data = bench;
-	return nonseekable_open(inode, file);
+	return stream_open(inode, file);
 }
 
 static int bench_release(struct inode *inode, struct file *file)

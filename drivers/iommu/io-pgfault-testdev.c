@@ -173,7 +173,7 @@ static int testdev_open(struct inode *inode, struct file *file)
 	}
 	td->device = td->own;
 	file->private_data = td;
-	return nonseekable_open(inode, file);
+	return stream_open(inode, file);
 
 err_fifo:
 	kfifo_free(&td->fifo);

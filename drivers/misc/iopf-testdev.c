@@ -135,15 +135,21 @@ static int iopf_get_queue(struct uacce_device *uacce, unsigned long pasid,
 static void iopf_set_wait(struct iopf_testdev_queue *iq,
 			  wait_queue_head_t *wait)
 {
-	guard(spinlock_irqsave)(&iq->lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&iq->lock, flags);
 	iq->wait = wait;
+	spin_unlock_irqrestore(&iq->lock, flags);
 }
 
 static void iopf_wake_up(struct iopf_testdev_queue *iq)
 {
-	guard(spinlock_irqsave)(&iq->lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&iq->lock, flags);
 	if (iq->wait)
 		wake_up_interruptible(iq->wait);
+	spin_unlock_irqrestore(&iq->lock, flags);
 }
 
 /*
