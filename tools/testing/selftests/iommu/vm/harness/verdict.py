@@ -24,7 +24,7 @@ HARMLESS = re.compile(
 
 
 RACE = re.compile(r"BUG: KCSAN: [\w-]+ in (.*)")
-# A task that is preempted while the detector waits, and goes on on another CPU,
+# A task that is preempted while the detector waits, and continues elsewhere,
 # races with the switch to itself.
 ITSELF = re.compile(r"\b__switch_to\b")
 
