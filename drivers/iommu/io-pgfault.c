@@ -873,7 +873,7 @@ static struct iopf_group *iopf_run_group(struct iommu_fault_param *param,
 	enum iommu_page_response_code code = IOMMU_PAGE_RESP_INVALID;
 	struct iopf_group *next;
 
-	/* While the one before was answered, this one may have been withdrawn. */
+	/* It may have been withdrawn while the one before was answered. */
 	if (!group->withdrawn) {
 		group->resolver = current;
 		spin_unlock(&param->lock);
