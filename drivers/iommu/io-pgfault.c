@@ -664,7 +664,8 @@ static unsigned int iopf_wait_for(struct iommu_fault_param *param,
  *
  * When this returns, no report will find @handle, no group that the core
  * resolves points to it, and their responses have been sent. Groups that a
- * provider owns are the provider's to answer.
+ * provider owns are the provider's to answer. If the device is being removed at
+ * the same time, that answers them, and nobody follows their handle any more.
  *
  * Context: may sleep; waits for the driver's page_response(), not for handlers.
  */
