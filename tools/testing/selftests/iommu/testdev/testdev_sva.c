@@ -748,7 +748,7 @@ FIXTURE_TEARDOWN(vf)
 }
 
 /* Each function has queues of its own, and faults in its own name. */
-TEST_F_TIMEOUT(vf, copy_while_others_come_and_go, 120)
+TEST_F_TIMEOUT(vf, copy_while_others_come_and_go, 600)
 {
 	unsigned int i, nr = rounds(5);
 	pid_t pid[NR_VICTIMS];

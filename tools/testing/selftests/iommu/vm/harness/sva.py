@@ -17,7 +17,7 @@ KERNELS = ["base", "ours", "debug"]
 # through fresh memory, and how often the device goes away under load at most,
 # where IOPF_KILLS, IOPF_VOLUME_MB and IOPF_ROUNDS do not say it.
 SIZES = {"base": (1000, 1024, 20), "ours": (250, 256, 20),
-         "debug": (20, 4, 3)}
+         "debug": (20, 4, 2)}
 
 
 class Boot:
