@@ -15,7 +15,8 @@ TEXTS = ("WARNING: CPU: 0", "BUG: scheduling while atomic",
          "Internal error: Oops", "Call trace:", "UBSAN: shift",
          "possible circular locking dependency detected",
          "possible recursive locking detected", "KASAN: use-after-free",
-         "unreferenced object 0xffff", "DMA-API: device driver frees")
+         "unreferenced object 0xffff", "DMA-API: device driver frees",
+         "iopf-testdev 0000:00:0f.0: queue 1 does not stop")
 # Data races: only the first is one of ours.
 RACES = ("data-race in iommu_queue_iopf / iommu_queue_iopf",
          "data-race in device_del / rcu_core",

@@ -11,7 +11,9 @@ FORBIDDEN = re.compile(
     r"possible (?:circular|recursive) locking|KASAN|UBSAN|"
     r"unreferenced object|DMA-API:|"
     # An interrupt that was lost makes these drivers say so.
-    r"completion polled|NETDEV WATCHDOG", re.IGNORECASE)
+    r"completion polled|NETDEV WATCHDOG|"
+    # The endpoint's driver waited ten seconds for faults to be answered.
+    r"queue \d+ does not stop", re.IGNORECASE)
 
 # Whole lines that a healthy kernel prints when it starts.
 HARMLESS = re.compile(
