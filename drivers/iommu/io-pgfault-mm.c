@@ -407,8 +407,7 @@ bool iopf_mm_try(struct iopf_group *group, enum iommu_page_response_code *code)
 	flags = memalloc_flags_save(PF_MEMALLOC | PF_MEMALLOC_NOIO);
 	done = iopf_try_quick(&walk, group, code);
 	memalloc_flags_restore(flags);
-	iopf_unlock_vma(&walk);
-	mmput_async(walk.mm);
+	iopf_mm_leave(&walk);
 	if (done)
 		trace_iopf_resolve(group->fault_param->name,
 				   &group->last_fault.fault.prm, *code);

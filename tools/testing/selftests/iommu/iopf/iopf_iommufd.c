@@ -14,13 +14,13 @@
 #include <stdlib.h>
 
 #include "../iommufd_utils.h"
+#include "iopf_table.h"
 
 #define FAULTS		8
 #define LOOPS		200
 /* What a device gets that has no grant of its own, and what is on top. */
 #define GRANT		128
 #define MARGIN		64
-#define TABLE		"/sys/kernel/debug/iopf/devices"
 #define LIMIT		"/sys/module/io_pgfault/parameters/timeout_ms"
 
 /* A queue of faults and a page table that reports to it. */
@@ -120,32 +120,12 @@ static bool readable(const struct faults *faults)
 /* A column of the mock device's row, -1 if there is none. */
 static long column(const char *wanted)
 {
-	char header[1024], row[1024], *name, *value, *h, *r;
-	FILE *file = fopen(TABLE, "r");
-	long found = -1;
-
-	if (!file)
-		return -1;
-	if (!fgets(header, sizeof(header), file))
-		header[0] = '\0';
-	while (fgets(row, sizeof(row), file)) {
-		if (strncmp(row, "iommufd_mock", 12))
-			continue;
-		name = strtok_r(header, "\n ", &h);
-		value = strtok_r(row, "\n ", &r);
-		for (; name && value; name = strtok_r(NULL, "\n ", &h),
-		     value = strtok_r(NULL, "\n ", &r))
-			if (!strcmp(name, wanted))
-				found = atol(value);
-		break;
-	}
-	fclose(file);
-	return found;
+	return iopf_column("iommufd_mock", wanted);
 }
 
 static bool has_table(void)
 {
-	return !access(TABLE, R_OK);
+	return !access(IOPF_DEVICES, R_OK);
 }
 
 /* Some faults are in user space's hands, the others wait to be read. */
@@ -275,7 +255,7 @@ TEST_F(iommufd, f2_iommufd_more_than_granted)
 	int i;
 
 	if (!has_table())
-		SKIP(return, "no interface: " TABLE);
+		SKIP(return, "no interface: " IOPF_DEVICES);
 	for (i = 1; i <= 10 * GRANT; i++)
 		ASSERT_EQ(0, trigger(self->fd, self->idev, i));
 	EXPECT_LE(column("in_flight"), GRANT + MARGIN);

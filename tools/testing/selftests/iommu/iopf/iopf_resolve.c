@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "../../kselftest_harness.h"
+#include "iopf_table.h"
 #include "iopf_util.h"
 
 #ifndef MFD_HUGETLB
@@ -19,7 +20,6 @@
 #endif
 
 #define GRANT	64
-#define BLANKS	"\040\012"
 #define TRACING	"/sys/kernel/tracing"
 #define TIMEOUT	"/sys/module/io_pgfault/parameters/timeout_ms"
 
@@ -446,33 +446,6 @@ TEST_F(iopf, flood)
 	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
 }
 
-/* The value of a column of a device's row in debugfs, or -1. */
-static long column(const char *device, const char *name)
-{
-	FILE *file = fopen("/sys/kernel/debug/iopf/devices", "r");
-	char head[512] = "", row[512], *saved, *word;
-	int at = -1, i = 0;
-	long value = -1;
-
-	if (!file || !fgets(head, sizeof(head), file))
-		return -1;
-	for (word = strtok_r(head, BLANKS, &saved); word;
-	     word = strtok_r(NULL, BLANKS, &saved), i++)
-		if (!strcmp(word, name))
-			at = i;
-	while (value < 0 && fgets(row, sizeof(row), file)) {
-		word = strtok_r(row, BLANKS, &saved);
-		if (!word || strcmp(word, device))
-			continue;
-		for (i = 0; word && i < at; i++)
-			word = strtok_r(NULL, BLANKS, &saved);
-		if (word)
-			value = atol(word);
-	}
-	fclose(file);
-	return value;
-}
-
 /* A fault leaves its traces, and is counted. */
 TEST_F(iopf, seen)
 {
@@ -501,12 +474,12 @@ TEST_F(iopf, seen)
 
 	i = sscanf(strstr(trace, "dev=iopf-test") ?: "", "dev=%63s", device);
 	ASSERT_EQ(1, i);
-	EXPECT_EQ(2, column(device, "requests"));
-	EXPECT_EQ(1, column(device, "groups"));
-	EXPECT_EQ(1, column(device, "success"));
-	EXPECT_EQ(1, column(device, "dropped"));
-	EXPECT_EQ(0, column(device, "in_flight"));
-	EXPECT_EQ(GRANT, column(device, "granted"));
+	EXPECT_EQ(2, iopf_column(device, "requests"));
+	EXPECT_EQ(1, iopf_column(device, "groups"));
+	EXPECT_EQ(1, iopf_column(device, "success"));
+	EXPECT_EQ(1, iopf_column(device, "dropped"));
+	EXPECT_EQ(0, iopf_column(device, "in_flight"));
+	EXPECT_EQ(GRANT, iopf_column(device, "granted"));
 }
 
 TEST_F(iopf, removed)

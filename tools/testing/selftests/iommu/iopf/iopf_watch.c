@@ -11,11 +11,10 @@
 #include <sys/wait.h>
 
 #include "../../kselftest_harness.h"
+#include "iopf_table.h"
 #include "iopf_util.h"
 
-#define DEBUG		"/sys/kernel/debug"
-#define DEVICES		DEBUG "/iopf/devices"
-#define LATENCY		DEBUG "/iopf/latency"
+#define DEVICE		"iopf-test."
 #define TRACING		"/sys/kernel/tracing"
 #define EVENTS		TRACING "/events/io_pgfault"
 #define TOP		"/bin/iopf-top"
@@ -59,37 +58,9 @@ static bool fault_all(int fd, char *pages)
 	return right && !ioctl(fd, IOPF_TEST_FLUSH);
 }
 
-/* The test device's row of a table, its header before; false without. */
-static bool read_row(const char *path, char *header, char *row, size_t size)
-{
-	FILE *file = fopen(path, "r");
-	bool found = false;
-
-	if (!file)
-		return false;
-	if (fgets(header, size, file))
-		while (!found && fgets(row, size, file))
-			found = !strncmp(row, "iopf-test.", 10);
-	fclose(file);
-	return found;
-}
-
-/* A column of iopf/devices, or -1. */
 static long column(const char *wanted)
 {
-	char header[1024], row[1024], *name, *value, *h, *r;
-
-	if (!read_row(DEVICES, header, row, sizeof(row)))
-		return -1;
-	name = strtok_r(header, "\n ", &h);
-	value = strtok_r(row, "\n ", &r);
-	while (name && value) {
-		if (!strcmp(name, wanted))
-			return atol(value);
-		name = strtok_r(NULL, "\n ", &h);
-		value = strtok_r(NULL, "\n ", &r);
-	}
-	return -1;
+	return iopf_column(DEVICE, wanted);
 }
 
 /* The histogram's buckets; how many there are. */
@@ -98,18 +69,18 @@ static int read_latency(long *bucket)
 	char header[1024], row[1024], *word, *rest;
 	int n = 0;
 
-	if (!read_row(LATENCY, header, row, sizeof(row)))
+	if (!iopf_read_row(IOPF_LATENCY, DEVICE, header, row, sizeof(row)))
 		return 0;
-	strtok_r(row, "\n ", &rest);
-	while (n < BUCKETS && (word = strtok_r(NULL, "\n ", &rest)))
+	strtok_r(row, IOPF_BLANKS, &rest);
+	while (n < BUCKETS && (word = strtok_r(NULL, IOPF_BLANKS, &rest)))
 		bucket[n++] = atol(word);
 	return n;
 }
 
 TEST_F(watch, f10_table_of_devices)
 {
-	if (access(DEVICES, R_OK))
-		SKIP(return, "no interface: " DEVICES);
+	if (access(IOPF_DEVICES, R_OK))
+		SKIP(return, "no interface: " IOPF_DEVICES);
 	EXPECT_EQ(64, column("granted"));
 	ASSERT_TRUE(fault_all(self->fd, self->pages));
 	EXPECT_EQ(GOOD + BAD, column("requests"));
@@ -130,26 +101,14 @@ TEST_F(watch, f10_latency)
 	long bucket[BUCKETS], sum = 0;
 	int i, n;
 
-	if (access(LATENCY, R_OK))
-		SKIP(return, "no interface: " LATENCY);
+	if (access(IOPF_LATENCY, R_OK))
+		SKIP(return, "no interface: " IOPF_LATENCY);
 	ASSERT_TRUE(fault_all(self->fd, self->pages));
 	n = read_latency(bucket);
 	EXPECT_GT(n, 10);
 	for (i = 0; i < n; i++)
 		sum += bucket[i];
 	EXPECT_EQ(GOOD + BAD, sum);
-}
-
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC);
-	bool done;
-
-	if (fd < 0)
-		return false;
-	done = write(fd, text, strlen(text)) >= 0;
-	close(fd);
-	return done;
 }
 
 /* How often the trace has lines with both words. */
@@ -172,12 +131,12 @@ TEST_F(watch, f10_tracepoints)
 
 	if (access(EVENTS "/enable", W_OK))
 		SKIP(return, "no interface: " EVENTS);
-	write_file(TRACING "/trace", "");
-	ASSERT_TRUE(write_file(EVENTS "/enable", "1"));
+	write_text(TRACING "/trace", "");
+	ASSERT_TRUE(write_text(EVENTS "/enable", "1"));
 	right = fault_all(self->fd, self->pages);
 	iopf_report(self->fd, self->pages, PERM_W, 9, 0);
 	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
-	ASSERT_TRUE(write_file(EVENTS "/enable", "0"));
+	ASSERT_TRUE(write_text(EVENTS "/enable", "0"));
 	ASSERT_TRUE(right);
 	EXPECT_EQ(GOOD + BAD, count_lines("iopf_report:", "last=1"));
 	EXPECT_EQ(1, count_lines("iopf_report:", "last=0"));
@@ -272,8 +231,8 @@ TEST_F(watch, f10_iopf_top_agrees_with_debugfs)
 	FILE *out;
 	int n;
 
-	if (access(DEVICES, R_OK))
-		SKIP(return, "no interface: " DEVICES);
+	if (access(IOPF_DEVICES, R_OK))
+		SKIP(return, "no interface: " IOPF_DEVICES);
 	out = start_top("--once --interval 4", &pid);
 	ASSERT_NE(NULL, out);
 	/* Its first look is before the faults, its second one after them. */
