@@ -173,9 +173,13 @@ def insert_section(text, section):
     known = titles(text)
     if not known:
         raise SeriesError("MAINTAINERS: the base's file has no sections")
-    previous = ""
-    for name, offset in known:
-        if previous < title < name.upper():
-            return text[:offset] + section + "\n" + text[offset:]
-        previous = name.upper()
-    return text.rstrip("\n") + "\n\n" + section
+    # The kernel's file is not quite sorted: few titles shall be on the wrong
+    # side, however they stand among themselves.
+    offsets = [offset for _, offset in known] + [len(text)]
+    wrong = [sum(name.upper() < title for name, _ in known)]
+    for name, _ in known:
+        wrong.append(wrong[-1] + (1 if name.upper() > title else -1))
+    place = offsets[wrong.index(min(wrong))]
+    if place == len(text):
+        return text.rstrip("\n") + "\n\n" + section
+    return text[:place] + section + "\n" + text[place:]

@@ -27,6 +27,16 @@ test_maintainers_in_order() {
 	same "$titles" $'ALPHA DRIVER\nBETA DOORBELLS\nDELTA DRIVER\nTHE REST'
 }
 
+test_maintainers_beside_a_misfiled_one() {
+	local titles
+	sed -i 's/^DELTA/LOST\nM:	l\n\nAMBER\nM:	m\n\nAPPLE\nM:	p\n\n&/' \
+		base/MAINTAINERS
+	tree
+	titles=$(sed -n '/^APPLE/,/^DELTA/s/^[A-Z]\{3,\}.*/&/p' \
+		out/linux/MAINTAINERS)
+	same "$titles" $'APPLE\nBETA DOORBELLS\nDELTA DRIVER'
+}
+
 test_empty_series_is_the_base() {
 	rm -r repo/patches/6.12 repo/drivers repo/Kconfig repo/MAINTAINERS
 	tree
