@@ -46,6 +46,8 @@ CASES = [
     Case("leave", "no verdict"),
     Case("say", "the console says: .*DMA-API",
          ["misbehave say DMA-API:#device#driver#leaks"]),
+    Case("refused_access", "the SMMU refused 1 accesses, 0 were to be",
+         ["misbehave say arm-smmu-v3#0.smmuv3:#event#0x10#received:"]),
     Case("several", "fail=6, expected 0",
          ["misbehave short", "misbehave lie", "misbehave crash",
           "misbehave hang", "absent_program", "kunit_results absent"]),

@@ -34,6 +34,8 @@ TESTS = {
     "iopf_iommufd": (6, 60),
     "iopf_watch": (5, 60),
 }
+# How many accesses the SMMU must refuse, and say so on the console.
+REFUSED = {"msi_fault": 2}
 # "make test LONG=1": 10,000 processes killed, 10 million random requests.
 LONG = 100 if os.environ.get("LONG") else 1
 LONG_SECONDS = {"iopf_races": 3600}
@@ -57,8 +59,6 @@ class Boot:
         self.machines, self.base = machines, base
 
 
-# The debug kernel is slow: what both machines do alike runs on one.
-ONCE = {"identity": "its", "forcedac": "v2m"}
 SLOW = ("debug", "kcsan")
 BOOTS = {
     "devices": Boot(["msi_devices", "msi_group", "msi_fault", "msi_affinity",
@@ -107,10 +107,7 @@ def modules(kernels):
 OURS = re.compile(r"iopf_|iommu_queue_iopf|iommu_page_response|"
                   r"iommu_report_device_fault|testdev_")
 
-# CPUs that share the host's take turns: a race shows only if the detector looks
-# often, and waits long enough for another CPU's turn to come.
-KCSAN = " kcsan.skip_watch=500 kcsan.udelay_task=1000"
-# That is slow: it sees what races, and the KUnit tests.
+# The detector of data races is slow: it sees what races, and the KUnit tests.
 RACY = {"iopf_races"}
 
 # What a kernel cannot run on a machine: (kernel, machine, boot's name): why,
@@ -128,18 +125,32 @@ UNFIT = {
 }
 
 
-# The debug kernel is slow: a GICv2m gets what treats it otherwise than an ITS.
+# The debug kernel is slow: what both machines do alike runs on one. These boots
+# run there only; of the others, the machine with a GICv2m runs these programs.
+ALIKE = "the debug kernel is slow, and the other machine does it alike"
+ONCE = {"identity": "its", "forcedac": "v2m"}
 DEBUG_V2M = {"msi_devices", "msi_group", "msi_fail_nth", "msi_width"}
 # Run these programs only, if it is not empty.
 ONLY = set()
 
 
+def why_not(kernel, machine, name, program):
+    """Why a boot's program does not run on a kernel and a machine, or ''."""
+    why, unfit = UNFIT.get((kernel, machine, name), ("", ()))
+    if program in unfit:
+        return why
+    if kernel == "debug" and (
+            ONCE.get(name, machine) != machine or
+            machine == "v2m" and program not in DEBUG_V2M):
+        return ALIKE
+    return ""
+
+
 def programs(kernel, machine, name):
     """What is run of a boot on a kernel and a machine."""
-    unfit = UNFIT.get((kernel, machine, name), ("", ()))[1]
     return [program for program in BOOTS[name].programs
-            if program not in unfit and (not ONLY or program in ONLY) and
-            ((kernel, machine) != ("debug", "v2m") or program in DEBUG_V2M) and
+            if not why_not(kernel, machine, name, program) and
+            (not ONLY or program in ONLY) and
             (kernel != "kcsan" or program in RACY)]
 
 
@@ -152,15 +163,15 @@ def boots(kernel, machines):
     return [(machine, name) for name in BOOTS for machine in machines
             if (programs(kernel, machine, name) or with_kunit(BOOTS[name])) and
             machine in BOOTS[name].machines and
-            (kernel != "kcsan" or name == "iopf") and
-            (kernel != "debug" or ONCE.get(name, machine) == machine)]
+            (kernel != "kcsan" or name == "iopf")]
 
 
 def skipped(kernel, machines):
     """[(machine, boot's name, program, why)] of what is not run on a kernel."""
     return [(machine, name, program, why)
-            for (unfit, machine, name), (why, which) in UNFIT.items()
-            if unfit == kernel and machine in machines for program in which]
+            for name, boot in BOOTS.items() for machine in machines
+            if machine in boot.machines for program in boot.programs
+            if (why := why_not(kernel, machine, name, program))]
 
 
 def seconds(program):
@@ -210,7 +221,7 @@ def machine_for(kernel, machine, name, base, watch_memory="640M"):
     """The VM that runs a boot of the suite."""
     boot = BOOTS[name]
     slow = kernel in SLOW
-    append = boot.append + (KCSAN if kernel == "kcsan" else "")
+    append = boot.append
     if with_kunit(boot):
         append += f" kunit.enable=1 kunit.filter_glob={boot.kunit}"
     lines = runs(boot, programs(kernel, machine, name), slow)
@@ -224,11 +235,13 @@ def machine_for(kernel, machine, name, base, watch_memory="640M"):
 def run_boot(kernel, machine, name, base, watch=None):
     """Run one boot of the suite; a Report."""
     outcome = machine_for(kernel, machine, name, base).run(watch)
-    passes, skips = expected(BOOTS[name], programs(kernel, machine, name),
-                             kernel == "debug")
+    which = programs(kernel, machine, name)
+    passes, skips = expected(BOOTS[name], which, kernel == "debug")
     report = Report(kernel, machine, name, outcome,
                     verdict.judge(outcome, passes, skips,
-                                  OURS if kernel == "kcsan" else None))
+                                  OURS if kernel == "kcsan" else None,
+                                  sum(REFUSED.get(program, 0)
+                                      for program in which)))
     # The guest counted, and so did the host: they must agree.
     if not report.faults and report.count("pass") != passes:
         report.faults.append(f"{report.count('pass')} results were printed, "

@@ -25,6 +25,10 @@ HARMLESS = re.compile(
     r"Kernel command line: [ \w.,=*/:-]*)\s*$")
 
 
+# An access that the SMMU refused, as a message to a doorbell that is not mapped.
+# Tests that make some say how many: see suite.py.
+REFUSED = re.compile(r"arm-smmu-v3 .*: event 0x[\da-f]+ received")
+
 RACE = re.compile(r"BUG: KCSAN: [\w-]+ in (.*)")
 # A task that is preempted while the detector waits, and continues elsewhere,
 # races with the switch to itself.
@@ -49,7 +53,7 @@ def forbidden(console, ours=None):
             if not ours or not is_other_race(line, ours)]
 
 
-def judge(outcome, passes, skips, ours=None):
+def judge(outcome, passes, skips, ours=None, refused=0):
     """What speaks against the run, worst first; an empty list is a pass."""
     faults = []
     if outcome.timed_out:
@@ -58,6 +62,10 @@ def judge(outcome, passes, skips, ours=None):
         faults.append(f"QEMU ended with {outcome.status}")
     for line in forbidden(outcome.console, ours)[:5]:
         faults.append(f"the console says: {line}")
+    events = len(REFUSED.findall(outcome.console))
+    if events != refused:
+        faults.append(f"the SMMU refused {events} accesses, "
+                      f"{refused} were to be")
     lines = outcome.results
     last = lines[-1] if lines else "(nothing)"
     if not last.startswith("verdict "):
