@@ -63,7 +63,7 @@ static void missing(const char *path)
 			root);
 	else
 		fprintf(stderr,
-			"iopf-top: debugfs not mounted at %s, or a kernel without CONFIG_IOMMU_PAGE_FAULT\n",
+			"iopf-top: debugfs not mounted at %s, or a kernel without CONFIG_IOMMU_IOPF\n",
 			root);
 	exit(2);
 }

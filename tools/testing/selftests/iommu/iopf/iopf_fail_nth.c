@@ -31,20 +31,22 @@ static bool configure(const char *injector)
 	char path[128];
 
 	snprintf(path, sizeof(path), DEBUG "%s/verbose", injector);
-	if (!write_text(path, "0"))
+	if (write_text(path, "0"))
 		return false;
 	snprintf(path, sizeof(path), DEBUG "%s/ignore-gfp-wait", injector);
-	return write_text(path, "N");
+	return !write_text(path, "N");
 }
 
 FIXTURE_SETUP(sweep)
 {
+	if (iopf_absent())
+		SKIP(return, IOPF_ABSENT);
 	self->page = page_size();
 	ASSERT_TRUE(configure("failslab"));
 	ASSERT_TRUE(configure("fail_page_alloc"));
-	ASSERT_TRUE(write_text(DEBUG "fail_page_alloc/min-order", "0"));
-	ASSERT_TRUE(write_text(DEBUG "fail_page_alloc/ignore-gfp-highmem",
-			       "N"));
+	ASSERT_EQ(0, write_text(DEBUG "fail_page_alloc/min-order", "0"));
+	ASSERT_EQ(0, write_text(DEBUG "fail_page_alloc/ignore-gfp-highmem",
+				"N"));
 	self->fail_nth = open("/proc/thread-self/fail-nth", O_RDWR);
 	ASSERT_GE(self->fail_nth, 0);
 }

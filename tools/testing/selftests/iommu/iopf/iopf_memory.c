@@ -38,12 +38,12 @@ static int zram_add(unsigned int mib)
 	char text[16], path[64];
 	int id;
 
-	if (!read_text("/sys/class/zram-control/hot_add", text, sizeof(text)))
+	if (read_text("/sys/class/zram-control/hot_add", text, sizeof(text)))
 		return -1;
 	id = atoi(text);
 	snprintf(path, sizeof(path), "/sys/block/zram%d/disksize", id);
 	snprintf(text, sizeof(text), "%uM", mib);
-	return write_text(path, text) ? id : -1;
+	return write_text(path, text) ? -1 : id;
 }
 
 static void zram_remove(int id)
@@ -84,9 +84,12 @@ FIXTURE(memory)
 
 FIXTURE_SETUP(memory)
 {
+	if (iopf_absent())
+		SKIP(return, IOPF_ABSENT);
 	self->page = page_size();
 	self->zram = zram_add(SWAP_MIB);
-	ASSERT_GE(self->zram, 0);
+	if (self->zram < 0)
+		SKIP(return, "no zram: CONFIG_ZRAM");
 	snprintf(self->disk, sizeof(self->disk), "/dev/zram%d", self->zram);
 	self->fd = iopf_open();
 	ASSERT_GE(self->fd, 0);
@@ -132,14 +135,14 @@ static bool join_cgroup(void)
 	char text[16];
 
 	snprintf(text, sizeof(text), "%d", getpid());
-	return write_text(GROUP "/cgroup.procs", text);
+	return !write_text(GROUP "/cgroup.procs", text);
 }
 
 static unsigned long counted(const char *file, const char *name)
 {
 	char text[512], *at;
 
-	if (!read_text(file, text, sizeof(text)))
+	if (read_text(file, text, sizeof(text)))
 		return -1UL;
 	at = strstr(text, name);
 	return at ? strtoul(at + strlen(name), NULL, 10) : -1UL;
@@ -201,9 +204,9 @@ TEST_F_TIMEOUT(memory, cgroup_with_swap, TIME_LIMIT)
 	ASSERT_EQ(0, swapon(self->disk, 0));
 	mkdir(CGROUP, 0755);
 	ASSERT_EQ(0, mount("none", CGROUP, "cgroup2", 0, NULL));
-	ASSERT_TRUE(write_text(CGROUP "/cgroup.subtree_control", "+memory"));
+	ASSERT_EQ(0, write_text(CGROUP "/cgroup.subtree_control", "+memory"));
 	ASSERT_EQ(0, mkdir(GROUP, 0755));
-	ASSERT_TRUE(write_text(GROUP "/memory.max", limit));
+	ASSERT_EQ(0, write_text(GROUP "/memory.max", limit));
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid)

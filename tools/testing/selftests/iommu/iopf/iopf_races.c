@@ -30,6 +30,8 @@ FIXTURE(races)
 
 FIXTURE_SETUP(races)
 {
+	if (iopf_absent())
+		SKIP(return, IOPF_ABSENT);
 }
 
 FIXTURE_TEARDOWN(races)

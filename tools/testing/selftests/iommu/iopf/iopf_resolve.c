@@ -31,6 +31,8 @@ FIXTURE(iopf)
 
 FIXTURE_SETUP(iopf)
 {
+	if (iopf_absent())
+		SKIP(return, IOPF_ABSENT);
 	self->page = page_size();
 	self->fd = iopf_open();
 	ASSERT_GE(self->fd, 0);
@@ -179,7 +181,7 @@ TEST_F(iopf, hugetlb)
 	size_t len = huge_size();
 	char *p;
 
-	ASSERT_TRUE(write_text("/proc/sys/vm/nr_hugepages", "4"));
+	ASSERT_EQ(0, write_text("/proc/sys/vm/nr_hugepages", "4"));
 	ASSERT_GE(fd, 0);
 	ASSERT_EQ(0, ftruncate(fd, len));
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -190,7 +192,7 @@ TEST_F(iopf, hugetlb)
 	EXPECT_TRUE(is_present(p + len - 1));
 	munmap(p, len);
 	close(fd);
-	EXPECT_TRUE(write_text("/proc/sys/vm/nr_hugepages", "0"));
+	EXPECT_EQ(0, write_text("/proc/sys/vm/nr_hugepages", "0"));
 }
 
 TEST_F(iopf, transparent_huge)
@@ -393,7 +395,7 @@ TEST_F(iopf, uffd_time_limit)
 
 	ASSERT_EQ(0, uffd_open(&m, p, GRANT * self->page,
 			       UFFDIO_REGISTER_MODE_MISSING));
-	ASSERT_TRUE(write_text(TIMEOUT, "50"));
+	ASSERT_EQ(0, write_text(TIMEOUT, "50"));
 	/* More than are resolved side by side, twice. */
 	for (round = 0; round < 2; round++) {
 		for (i = 0; i < GRANT / 2; i++)
@@ -402,7 +404,7 @@ TEST_F(iopf, uffd_time_limit)
 		for (i = 0; i < GRANT / 2; i++)
 			EXPECT_EQ(RESP_INVALID, iopf_next(self->fd, 10000));
 	}
-	EXPECT_TRUE(write_text(TIMEOUT, "0"));
+	EXPECT_EQ(0, write_text(TIMEOUT, "0"));
 	/* The monitor has not said a word, and yet: */
 	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, q, PERM_W));
 	close(m.uffd);
@@ -455,13 +457,13 @@ TEST_F(iopf, seen)
 					      "iopf_resolve", "iopf_respond" };
 	int i;
 
-	ASSERT_TRUE(write_text(TRACING "/trace", ""));
-	ASSERT_TRUE(write_text(TRACING "/events/io_pgfault/enable", "1"));
+	ASSERT_EQ(0, write_text(TRACING "/trace", ""));
+	ASSERT_EQ(0, write_text(TRACING "/events/io_pgfault/enable", "1"));
 	EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p, PERM_R | PERM_W));
 	EXPECT_EQ(0, iopf_report(self->fd, p, PERM_R, 5, 0));
 	EXPECT_EQ(0, ioctl(self->fd, IOPF_TEST_FLUSH));
-	EXPECT_TRUE(write_text(TRACING "/events/io_pgfault/enable", "0"));
-	ASSERT_TRUE(read_text(TRACING "/trace", trace, sizeof(trace)));
+	EXPECT_EQ(0, write_text(TRACING "/events/io_pgfault/enable", "0"));
+	ASSERT_EQ(0, read_text(TRACING "/trace", trace, sizeof(trace)));
 	for (i = 0; i < 4; i++) {
 		snprintf(want, sizeof(want), " %s: dev=iopf-test", events[i]);
 		EXPECT_NE(NULL, strstr(trace, want));

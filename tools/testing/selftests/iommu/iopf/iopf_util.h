@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../file_text.h"
 #include "io-pgfault-testdev.h"
 
 #define PERM_R		1
@@ -28,9 +29,17 @@
 /* No response came in time, or the report failed. */
 #define RESP_NONE	-1
 
+#define IOPF_DEVICE	"/dev/iopf-test"
+#define IOPF_ABSENT	"no " IOPF_DEVICE ": CONFIG_IOMMU_PAGE_FAULT_TEST"
+
+static inline bool iopf_absent(void)
+{
+	return access(IOPF_DEVICE, F_OK);
+}
+
 static inline int iopf_open(void)
 {
-	return open("/dev/iopf-test", O_RDWR | O_CLOEXEC);
+	return open(IOPF_DEVICE, O_RDWR | O_CLOEXEC);
 }
 
 static inline int iopf_report(int fd, void *addr, unsigned int perm,
@@ -108,28 +117,6 @@ static inline bool is_present(const void *addr)
 static inline uint64_t pfn_of(const void *addr)
 {
 	return page_entry(addr) & ((1ULL << 55) - 1);
-}
-
-static inline bool write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC);
-	ssize_t len = strlen(text);
-	bool ok = fd >= 0 && write(fd, text, len) == len;
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-static inline bool read_text(const char *path, char *text, size_t size)
-{
-	int fd = open(path, O_RDONLY);
-	ssize_t len = fd >= 0 ? read(fd, text, size - 1) : -1;
-
-	if (fd >= 0)
-		close(fd);
-	text[len < 0 ? 0 : len] = '\0';
-	return len >= 0;
 }
 
 /* What a page table of the lowest level maps: a huge page. */

@@ -19,37 +19,6 @@
 #define PCI_DEVICES	"/sys/bus/pci/devices"
 #define GROUPS		"/sys/kernel/iommu_groups"
 
-int read_text(const char *path, char *text, size_t size)
-{
-	int fd = open(path, O_RDONLY);
-	ssize_t got;
-
-	if (fd < 0)
-		return -errno;
-	got = read(fd, text, size - 1);
-	if (got < 0)
-		got = -errno;
-	close(fd);
-	if (got < 0)
-		return got;
-	text[got] = '\0';
-	text[strcspn(text, "\n")] = '\0';
-	return 0;
-}
-
-int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 bool exists(const char *path)
 {
 	return !access(path, F_OK);
@@ -159,7 +128,7 @@ int group_type(int group, char *type, size_t size)
 	char path[128];
 
 	group_file(group, path, sizeof(path));
-	return read_text(path, type, size);
+	return read_line(path, type, size);
 }
 
 int set_group_type(int group, const char *type)

@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include "../../kselftest.h"
+#include "../file_text.h"
 
 typedef __u8 u8;
 typedef __u16 u16;
@@ -56,8 +57,6 @@ struct doorbell {
 };
 
 /* Files */
-int read_text(const char *path, char *text, size_t size);
-int write_text(const char *path, const char *text);
 bool exists(const char *path);
 
 /*

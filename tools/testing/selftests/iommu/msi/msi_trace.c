@@ -74,7 +74,7 @@ static void read_header(const char *path, char *words, size_t size)
 	size_t in, out = 0;
 	char line[256];
 
-	if (read_text(path, line, sizeof(line)))
+	if (read_line(path, line, sizeof(line)))
 		line[0] = '\0';
 	for (in = 0; line[in] && out < size - 1; in++)
 		if (line[in] != ' ' || (out && words[out - 1] != ' '))

@@ -152,7 +152,7 @@ static int bring_up(const char *name)
 	close(fd);
 	snprintf(path, sizeof(path), "/sys/class/net/%s/carrier", name);
 	for (tries = 500; !ret && tries && *state != '1'; tries--) {
-		if (read_text(path, state, sizeof(state)) || *state != '1')
+		if (read_line(path, state, sizeof(state)) || *state != '1')
 			sleep_ms(20);
 	}
 	return ret ?: *state == '1' ? 0 : -ENOLINK;
