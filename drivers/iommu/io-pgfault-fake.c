@@ -115,18 +115,59 @@ static const struct iommu_ops iopf_fake_ops = {
 
 /**
  * iopf_fake_domain_init() - make a domain that a PASID can be attached to
- * @domain: the domain
- * @handler: what handles its faults
+ * @kept: the domain
+ * @handler: what handles its faults: iopf_fake_keep(), or what calls it
  */
-void iopf_fake_domain_init(struct iommu_domain *domain,
+void iopf_fake_domain_init(struct iopf_fake_domain *kept,
 			   int (*handler)(struct iopf_group *group))
 {
-	*domain = (struct iommu_domain) {
+	kept->domain = (struct iommu_domain) {
 		.type = IOMMU_DOMAIN_UNMANAGED,
 		.ops = &iopf_fake_domain_ops,
 		.owner = &iopf_fake_ops,
 		.iopf_handler = handler,
 	};
+	spin_lock_init(&kept->lock);
+	INIT_LIST_HEAD(&kept->groups);
+	kept->count = 0;
+}
+
+/**
+ * iopf_fake_keep() - a handler that keeps a group, for iopf_fake_next()
+ * @group: of a &struct iopf_fake_domain
+ *
+ * Return: 0.
+ */
+int iopf_fake_keep(struct iopf_group *group)
+{
+	struct iopf_fake_domain *kept = container_of(group->attach_handle->domain,
+						     struct iopf_fake_domain,
+						     domain);
+
+	spin_lock(&kept->lock);
+	list_add_tail(&group->node, &kept->groups);
+	kept->count++;
+	spin_unlock(&kept->lock);
+	return 0;
+}
+
+/**
+ * iopf_fake_next() - take the oldest group that was kept
+ * @kept: the domain
+ *
+ * Return: the group, which the caller answers and frees, or NULL.
+ */
+struct iopf_group *iopf_fake_next(struct iopf_fake_domain *kept)
+{
+	struct iopf_group *group;
+
+	spin_lock(&kept->lock);
+	group = list_first_entry_or_null(&kept->groups, struct iopf_group,
+					 node);
+	if (group)
+		list_del(&group->node);
+	spin_unlock(&kept->lock);
+	return group;
 }
 
 static int iopf_fake_register(void)

@@ -7,6 +7,7 @@
 
 #include <linux/device.h>
 #include <linux/iommu.h>
+#include <linux/list.h>
 #include <linux/platform_device.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -64,7 +65,24 @@ static inline struct device *iopf_fake_dev(struct iopf_fake *fake)
 	return &fake->pdev->dev;
 }
 
-void iopf_fake_domain_init(struct iommu_domain *domain,
+/**
+ * struct iopf_fake_domain - a domain whose handler keeps the groups it gets
+ * @domain: what PASIDs are attached to
+ * @lock: protects what follows
+ * @groups: that the handler got and nobody has taken
+ * @count: of groups that the handler got
+ */
+struct iopf_fake_domain {
+	struct iommu_domain domain;
+	/* protects what follows */
+	spinlock_t lock;
+	struct list_head groups;
+	unsigned int count;
+};
+
+void iopf_fake_domain_init(struct iopf_fake_domain *kept,
 			   int (*handler)(struct iopf_group *group));
+int iopf_fake_keep(struct iopf_group *group);
+struct iopf_group *iopf_fake_next(struct iopf_fake_domain *kept);
 
 #endif /* _IO_PGFAULT_FAKE_H */

@@ -42,49 +42,20 @@
  * @other: another one on the same queue
  * @queue: their queue
  * @queued: @fake is on it
- * @domain: of PASID_A and PASID_B of @fake
+ * @kept: domain of PASID_A and PASID_B of @fake
  * @a: attach handle of PASID_A
  * @b: attach handle of PASID_B
- * @lock: protects @groups, @count
- * @groups: that the handler got and has not answered
- * @count: of groups that the handler got
  */
 struct ctx {
 	struct iopf_fake *fake, *other;
 	struct iopf_queue *queue;
 	bool queued;
-	struct iommu_domain domain;
+	struct iopf_fake_domain kept;
 	struct iommu_attach_handle a, b;
-	/* protects what follows */
-	spinlock_t lock;
-	struct list_head groups;
-	unsigned int count;
 };
 
 /* One test runs at a time. */
 static struct ctx *ctx;
-
-/* A handler that keeps what it gets. */
-static int keep_handler(struct iopf_group *group)
-{
-	spin_lock(&ctx->lock);
-	list_add_tail(&group->node, &ctx->groups);
-	ctx->count++;
-	spin_unlock(&ctx->lock);
-	return 0;
-}
-
-static struct iopf_group *next_group(void)
-{
-	struct iopf_group *group;
-
-	spin_lock(&ctx->lock);
-	group = list_first_entry_or_null(&ctx->groups, struct iopf_group, node);
-	if (group)
-		list_del(&group->node);
-	spin_unlock(&ctx->lock);
-	return group;
-}
 
 static void answer(struct iopf_group *group)
 {
@@ -96,7 +67,7 @@ static void answer_all(void)
 {
 	struct iopf_group *group;
 
-	while ((group = next_group()))
+	while ((group = iopf_fake_next(&ctx->kept)))
 		answer(group);
 }
 
@@ -145,7 +116,7 @@ static void attach(struct kunit *test, u32 pasid,
 		   struct iommu_attach_handle *handle)
 {
 	KUNIT_ASSERT_EQ(test, 0,
-			iommu_attach_device_pasid(&ctx->domain,
+			iommu_attach_device_pasid(&ctx->kept.domain,
 						  iopf_fake_dev(ctx->fake),
 						  pasid, handle));
 }
@@ -164,14 +135,12 @@ static int promise_init(struct kunit *test)
 {
 	ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, ctx);
-	spin_lock_init(&ctx->lock);
-	INIT_LIST_HEAD(&ctx->groups);
 	ctx->queue = iopf_queue_alloc("promise", NULL, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, ctx->queue);
 	ctx->fake = make_device(test, GRANT);
 	ctx->other = make_device(test, GRANT);
 	ctx->queued = true;
-	iopf_fake_domain_init(&ctx->domain, keep_handler);
+	iopf_fake_domain_init(&ctx->kept, iopf_fake_keep);
 	attach(test, PASID_A, &ctx->a);
 	attach(test, PASID_B, &ctx->b);
 	return 0;
@@ -183,8 +152,8 @@ static void promise_exit(struct kunit *test)
 
 	answer_all();
 	remove_device();
-	iommu_detach_device_pasid(&ctx->domain, dev, PASID_A);
-	iommu_detach_device_pasid(&ctx->domain, dev, PASID_B);
+	iommu_detach_device_pasid(&ctx->kept.domain, dev, PASID_A);
+	iommu_detach_device_pasid(&ctx->kept.domain, dev, PASID_B);
 	iopf_queue_free(ctx->queue);
 	iopf_fake_destroy(ctx->fake);
 	iopf_fake_destroy(ctx->other);
@@ -193,7 +162,7 @@ static void promise_exit(struct kunit *test)
 static void expect_group(struct kunit *test, u32 pasid, u64 first,
 			 unsigned int count)
 {
-	struct iopf_group *group = next_group();
+	struct iopf_group *group = iopf_fake_next(&ctx->kept);
 	struct iopf_fault *iopf;
 	u64 addr = first;
 
@@ -286,9 +255,10 @@ static void f2_more_than_granted_is_answered_invalid(struct kunit *test)
 	for (i = 0; i < 10 * GRANT; i++)
 		send(PASID_A, i, 0x10000, LAST);
 	/* Groups between response and reuse may come on top. */
-	KUNIT_EXPECT_LE_MSG(test, ctx->count, 2 * GRANT,
-			    "%u groups taken, %u granted", ctx->count, GRANT);
-	KUNIT_EXPECT_EQ_MSG(test, 10 * GRANT - ctx->count,
+	KUNIT_EXPECT_LE_MSG(test, ctx->kept.count, 2 * GRANT,
+			    "%u groups taken, %u granted", ctx->kept.count,
+			    GRANT);
+	KUNIT_EXPECT_EQ_MSG(test, 10 * GRANT - ctx->kept.count,
 			    codes[IOMMU_PAGE_RESP_INVALID],
 			    "%lu groups answered invalid",
 			    codes[IOMMU_PAGE_RESP_INVALID]);
@@ -383,16 +353,24 @@ static struct iommu_sva *bind(struct kunit *test, struct iopf_fake *fake,
 	return bond;
 }
 
+/* The fault waits until the caller unlocks its address space. */
+static struct iommu_sva *send_stuck(struct kunit *test, u32 *pasid)
+{
+	struct iommu_sva *bond;
+
+	map_pages(test, 1);
+	bond = bind(test, ctx->fake, pasid);
+	mmap_write_lock(current->mm);
+	send(*pasid, 3, HOLE, LAST);
+	return bond;
+}
+
 static void f4_flush_does_not_wait_for_others(struct kunit *test)
 {
 	struct flusher flusher;
-	struct iommu_sva *bond;
 	u32 pasid;
+	struct iommu_sva *bond = send_stuck(test, &pasid);
 
-	map_pages(test, 1);
-	bond = bind(test, ctx->fake, &pasid);
-	mmap_write_lock(current->mm);
-	send(pasid, 3, HOLE, LAST);
 	start_flush(&flusher, ctx->other, PASID_A);
 	KUNIT_EXPECT_TRUE_MSG(test, flush_returns(&flusher),
 			      "flush of an idle device waits for another");
@@ -405,13 +383,9 @@ static void f4_flush_does_not_wait_for_others(struct kunit *test)
 static void f4_flush_waits_for_its_own(struct kunit *test)
 {
 	struct flusher flusher;
-	struct iommu_sva *bond;
 	u32 pasid;
+	struct iommu_sva *bond = send_stuck(test, &pasid);
 
-	map_pages(test, 1);
-	bond = bind(test, ctx->fake, &pasid);
-	mmap_write_lock(current->mm);
-	send(pasid, 3, HOLE, LAST);
 	start_flush(&flusher, ctx->fake, pasid);
 	KUNIT_EXPECT_FALSE(test, flush_returns(&flusher));
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);

@@ -28,23 +28,16 @@
  * struct ctx - what a test works with
  * @fake: the device
  * @queue: its queue
- * @domain: of PASID_A and PASID_B
+ * @kept: domain of PASID_A and PASID_B
  * @a: attach handle of PASID_A
  * @b: attach handle of PASID_B
- * @lock: protects @groups, @count
- * @groups: that the handler got and has not answered
- * @count: of groups that the handler got
  * @owned: the handler dequeues its groups
  */
 struct ctx {
 	struct iopf_fake *fake;
 	struct iopf_queue *queue;
-	struct iommu_domain domain;
+	struct iopf_fake_domain kept;
 	struct iommu_attach_handle a, b;
-	/* protects what follows */
-	spinlock_t lock;
-	struct list_head groups;
-	unsigned int count;
 	bool owned;
 };
 
@@ -59,33 +52,16 @@ static unsigned int seed;
 module_param(seed, uint, 0444);
 MODULE_PARM_DESC(seed, "Of the random requests (0: a new one)");
 
-/* A handler that keeps what it gets. */
 static int keep_handler(struct iopf_group *group)
 {
 	if (ctx->owned)
 		iopf_group_dequeue(group);
-	spin_lock(&ctx->lock);
-	list_add_tail(&group->node, &ctx->groups);
-	ctx->count++;
-	spin_unlock(&ctx->lock);
-	return 0;
-}
-
-static struct iopf_group *next_group(void)
-{
-	struct iopf_group *group;
-
-	spin_lock(&ctx->lock);
-	group = list_first_entry_or_null(&ctx->groups, struct iopf_group, node);
-	if (group)
-		list_del(&group->node);
-	spin_unlock(&ctx->lock);
-	return group;
+	return iopf_fake_keep(group);
 }
 
 static int answer_next(enum iommu_page_response_code code)
 {
-	struct iopf_group *group = next_group();
+	struct iopf_group *group = iopf_fake_next(&ctx->kept);
 	int ret;
 
 	if (!group)
@@ -152,7 +128,7 @@ static void attach(struct kunit *test, u32 pasid,
 		   struct iommu_attach_handle *handle)
 {
 	KUNIT_ASSERT_EQ(test, 0,
-			iommu_attach_device_pasid(&ctx->domain, dev_of(ctx),
+			iommu_attach_device_pasid(&ctx->kept.domain, dev_of(ctx),
 						  pasid, handle));
 }
 
@@ -160,14 +136,12 @@ static int iopf_test_init(struct kunit *test)
 {
 	ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, ctx);
-	spin_lock_init(&ctx->lock);
-	INIT_LIST_HEAD(&ctx->groups);
 	ctx->fake = iopf_fake_create("iopf-kunit", PLATFORM_DEVID_AUTO);
 	if (IS_ERR(ctx->fake))
 		return PTR_ERR(ctx->fake);
 	ctx->queue = iopf_queue_alloc("kunit", NULL, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, ctx->queue);
-	iopf_fake_domain_init(&ctx->domain, keep_handler);
+	iopf_fake_domain_init(&ctx->kept, keep_handler);
 	add_device(test, 64);
 	attach(test, PASID_A, &ctx->a);
 	attach(test, PASID_B, &ctx->b);
@@ -179,8 +153,8 @@ static void iopf_test_exit(struct kunit *test)
 	if (IS_ERR_OR_NULL(ctx->fake))
 		return;
 	answer_all();
-	iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_A);
-	iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_B);
+	iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_A);
+	iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_B);
 	iopf_queue_free(ctx->queue);
 	answer_all();
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->late);
@@ -210,7 +184,7 @@ static void iopf_test_single(struct kunit *test)
 static void expect_group(struct kunit *test, u32 pasid, u32 grpid, u64 first,
 			 unsigned int count)
 {
-	struct iopf_group *group = next_group();
+	struct iopf_group *group = iopf_fake_next(&ctx->kept);
 	struct iopf_fault *iopf;
 	unsigned int n = 0;
 
@@ -275,7 +249,7 @@ static void iopf_test_no_response(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &fault));
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, 0x1000, 0));
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
-	KUNIT_EXPECT_EQ(test, 0, ctx->count);
+	KUNIT_EXPECT_EQ(test, 0, ctx->kept.count);
 }
 
 /* Without a handler: -EINVAL, and the report wrapper answers Last only. */
@@ -372,7 +346,7 @@ static void iopf_test_long_group(struct kunit *test)
 	for (i = 0; i < 10; i++)
 		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, 0));
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, LAST));
-	KUNIT_EXPECT_EQ(test, 0, ctx->count);
+	KUNIT_EXPECT_EQ(test, 0, ctx->kept.count);
 	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
 	KUNIT_EXPECT_EQ(test, 6, param_of(ctx)->stats.dropped);
 	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->stats.refused);
@@ -390,7 +364,7 @@ static void iopf_test_reserve(struct kunit *test)
 	regrant(test, 4);
 	for (i = 0; i < room; i++)
 		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
-	KUNIT_EXPECT_EQ(test, room, ctx->count);
+	KUNIT_EXPECT_EQ(test, room, ctx->kept.count);
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
 	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
@@ -398,7 +372,7 @@ static void iopf_test_reserve(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, room, param_of(ctx)->in_flight);
 	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
-	KUNIT_EXPECT_EQ(test, room + 1, ctx->count);
+	KUNIT_EXPECT_EQ(test, room + 1, ctx->kept.count);
 	answer_all();
 	KUNIT_EXPECT_EQ(test, room + 2, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
@@ -465,7 +439,7 @@ static void iopf_test_detach(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, 0, 0));
 	ctx->owned = true;
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 4, 0, LAST));
-	iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_A);
+	iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_A);
 	KUNIT_EXPECT_EQ(test, 1, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, 1, ctx->fake->records[0].prm.grpid);
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
@@ -604,12 +578,12 @@ static void iopf_test_refusal(struct kunit *test)
 {
 	unsigned int i;
 
-	ctx->domain.iopf_handler = refuse_handler;
+	ctx->kept.domain.iopf_handler = refuse_handler;
 	for (i = 0; i < 1000; i++)
 		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, LAST));
 	KUNIT_EXPECT_EQ(test, 1000, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
-	ctx->domain.iopf_handler = keep_handler;
+	ctx->kept.domain.iopf_handler = keep_handler;
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 8, LAST));
 	expect_group(test, PASID_A, 1, 8, 1);
 }
@@ -658,7 +632,7 @@ static void random_event(struct kunit *test, struct rnd_state *rnd)
 		iopf_queue_flush_dev(dev_of(ctx), random_pasid(rnd));
 		break;
 	case 3:
-		iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_B);
+		iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_B);
 		attach(test, PASID_B, &ctx->b);
 		break;
 	case 4:
@@ -723,17 +697,17 @@ static unsigned long use_mm(struct kunit *test, unsigned int pages)
 	addr = vm_mmap(NULL, 0, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		       MAP_ANONYMOUS | MAP_PRIVATE, 0);
 	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
-	ctx->domain.mm = mm;
-	ctx->domain.iopf_handler = iopf_mm_handler;
+	ctx->kept.domain.mm = mm;
+	ctx->kept.domain.iopf_handler = iopf_mm_handler;
 	return addr;
 }
 
 /* Undoes that; nobody else may use the address space by now. */
 static void unuse_mm(struct kunit *test)
 {
-	struct mm_struct *mm = ctx->domain.mm;
+	struct mm_struct *mm = ctx->kept.domain.mm;
 
-	ctx->domain.iopf_handler = keep_handler;
+	ctx->kept.domain.iopf_handler = keep_handler;
 	kthread_unuse_mm(mm);
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&mm->mm_users));
 	/* That one, and CPUs that have not switched to another since. */
@@ -785,7 +759,7 @@ static void withdraw_all(struct kunit *test, unsigned int how)
 		regrant(test, 64);
 		break;
 	case 1:
-		iommu_detach_device_pasid(&ctx->domain, dev_of(ctx), PASID_A);
+		iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_A);
 		attach(test, PASID_A, &ctx->a);
 		break;
 	case 2:
