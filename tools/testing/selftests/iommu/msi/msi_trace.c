@@ -74,8 +74,7 @@ static void read_header(const char *path, char *words, size_t size)
 	size_t in, out = 0;
 	char line[256];
 
-	if (read_line(path, line, sizeof(line)))
-		line[0] = '\0';
+	read_line(path, line, sizeof(line));
 	for (in = 0; line[in] && out < size - 1; in++)
 		if (line[in] != ' ' || (out && words[out - 1] != ' '))
 			words[out++] = line[in];
