@@ -97,7 +97,7 @@ static void *reporter(void *data)
 	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
 		if (!iopf_report(s->fd, s->p + (i % PAGES) * page, PERM_W, i,
 				 IOPF_TEST_LAST))
-			s->reported++;
+			__atomic_fetch_add(&s->reported, 1, __ATOMIC_RELAXED);
 		i++;
 		if (!(i % PAGES))
 			madvise(s->p, PAGES * page, MADV_DONTNEED);
@@ -160,7 +160,9 @@ TEST_F_TIMEOUT(races, mprotect_under_load, LIMIT)
 
 	ASSERT_GT(ioctl(s.fd, IOPF_TEST_BIND, PAGES), 0);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, reporter, &s));
-	for (i = 0; i < n; i++) {
+	/* The thread may start late */
+	for (i = 0; i < n || !__atomic_load_n(&s.reported, __ATOMIC_RELAXED);
+	     i++) {
 		ASSERT_EQ(0, mprotect(s.p, len, PROT_READ));
 		ASSERT_EQ(0, mprotect(s.p, len, PROT_READ | PROT_WRITE));
 	}
