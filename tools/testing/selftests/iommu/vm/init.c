@@ -20,6 +20,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -152,6 +153,23 @@ static void load_modules(void)
 			give_up(path);
 		close(fd);
 	}
+}
+
+/* See boots_on_one_cpu() in harness/layout.py. */
+static void start_cpus(void)
+{
+	glob_t found;
+	size_t index;
+
+	if (glob("/sys/devices/system/cpu/cpu[1-9]*/online", 0, NULL, &found))
+		return;
+	for (index = 0; index < found.gl_pathc; index++) {
+		FILE *file = fopen(found.gl_pathv[index], "we");
+
+		if (!file || fputs("1", file) < 0 || fclose(file))
+			give_up(found.gl_pathv[index]);
+	}
+	globfree(&found);
 }
 
 static void read_nonce(char *nonce, size_t size)
@@ -383,6 +401,7 @@ int main(void)
 	mount_all();
 	link_ports();
 	read_environment();
+	start_cpus();
 	load_modules();
 	read_nonce(nonce, sizeof(nonce));
 	results = open("/dev/vm/results", O_WRONLY | O_CLOEXEC);

@@ -145,6 +145,8 @@ class VM:
                    "vfio_iommu_type1.allow_unsafe_interrupts=1 "
                    "iommufd.allow_unsafe_interrupts=1 "
                    f"nvme_core.io_timeout=5 {self.append}")
+        if layout.boots_on_one_cpu(self.job.roles):
+            cmdline += " maxcpus=1"
         accel = "tcg,thread=single" if self.icount else "tcg,thread=multi"
         args = [self.qemu, "-nodefaults", "-nographic", "-no-reboot",
                 "-machine", layout.MACHINES[self.machine],
