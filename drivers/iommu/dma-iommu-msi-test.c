@@ -24,198 +24,27 @@
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
-#include <linux/property.h>
 #include <linux/sizes.h>
-#include <linux/xarray.h>
 
 #include "dma-iommu-msi.h"
+#include "dma-iommu-msi-fake.h"
 #include "iommu-priv.h"
 
 #define DOORBELL	0x08090040ULL	/* what an ITS would have */
-#define WINDOW_BASE	0x08000000ULL
-#define WINDOW_PAGES	4
 #define MAX_VECTORS	16
-
-struct fake_domain {
-	struct iommu_domain	domain;
-	struct xarray		ptes;	/* by IOVA / granule */
-};
-
-struct fake_pte {
-	phys_addr_t	phys;
-	int		prot;
-};
 
 /* One fake machine; the suite's cases run one after another */
 static struct {
-	struct iommu_device	iommu;
-	struct fwnode_handle	*fwnode;
 	struct platform_device	*pdev;
 	struct device		*dev;
 	struct irq_domain	*msi_parent;
-	struct iommu_domain	*attached;
-	unsigned long		pgsize;		/* of domains to be allocated */
-	unsigned int		window_pages;
-	phys_addr_t		hw_msi;		/* an IOMMU_RESV_MSI region */
 	phys_addr_t		doorbell[MAX_VECTORS];	/* by hwirq */
 	unsigned long		hwirqs;		/* in use */
-	unsigned int		maps;		/* successful, ever */
-	unsigned int		map_calls;
-	unsigned int		fail_map;	/* the n-th call fails */
 	unsigned int		writes;
 	unsigned int		retriggers;
 	bool			activate_early;	/* as PCI does */
 	struct mover		*on_write;	/* once, before a message */
 } fake;
-
-/*
- * The fake IOMMU
- */
-
-static struct fake_domain *to_fake(struct iommu_domain *domain)
-{
-	return container_of(domain, struct fake_domain, domain);
-}
-
-static int fake_map(struct iommu_domain *domain, unsigned long iova,
-		    phys_addr_t phys, size_t pgsize, size_t pgcount, int prot,
-		    gfp_t gfp, size_t *mapped)
-{
-	struct fake_pte *pte;
-	int ret;
-
-	fake.map_calls++;
-	if (fake.fail_map && !--fake.fail_map)
-		return -EIO;
-
-	pte = kmalloc(sizeof(*pte), gfp);
-	if (!pte)
-		return -ENOMEM;
-
-	pte->phys = phys;
-	pte->prot = prot;
-	ret = xa_insert(&to_fake(domain)->ptes, iova / pgsize, pte, gfp);
-	if (ret) {
-		kfree(pte);
-		return ret;
-	}
-	fake.maps++;
-	*mapped = pgsize;
-	return 0;
-}
-
-static size_t fake_unmap(struct iommu_domain *domain, unsigned long iova,
-			 size_t pgsize, size_t pgcount,
-			 struct iommu_iotlb_gather *gather)
-{
-	struct fake_pte *pte;
-
-	pte = xa_erase(&to_fake(domain)->ptes, iova / pgsize);
-	if (!pte)
-		return 0;
-	kfree(pte);
-	return pgsize;
-}
-
-static unsigned long granule_of(struct iommu_domain *domain)
-{
-	return BIT(__ffs(domain->pgsize_bitmap));
-}
-
-static struct fake_pte *fake_walk(struct iommu_domain *domain, dma_addr_t iova)
-{
-	return xa_load(&to_fake(domain)->ptes,
-		       iova >> __ffs(domain->pgsize_bitmap));
-}
-
-static phys_addr_t fake_iova_to_phys(struct iommu_domain *domain,
-				     dma_addr_t iova)
-{
-	struct fake_pte *pte = fake_walk(domain, iova);
-
-	return pte ? pte->phys + (iova & (granule_of(domain) - 1)) : 0;
-}
-
-static int fake_attach(struct iommu_domain *domain, struct device *dev)
-{
-	fake.attached = domain;
-	return 0;
-}
-
-static void fake_domain_free(struct iommu_domain *domain)
-{
-	struct fake_domain *fd = to_fake(domain);
-
-	/* Whoever frees a domain must have unmapped its doorbells */
-	WARN_ON(!xa_empty(&fd->ptes));
-	xa_destroy(&fd->ptes);
-	kfree(fd);
-}
-
-static struct iommu_domain *fake_domain_alloc(struct device *dev)
-{
-	struct fake_domain *fd = kzalloc(sizeof(*fd), GFP_KERNEL);
-
-	if (!fd)
-		return NULL;
-	xa_init(&fd->ptes);
-	fd->domain.pgsize_bitmap = fake.pgsize;
-	fd->domain.geometry.aperture_end = DMA_BIT_MASK(48);
-	fd->domain.geometry.force_aperture = true;
-	return &fd->domain;
-}
-
-static void fake_resv_regions(struct device *dev, struct list_head *list)
-{
-	const int prot = IOMMU_WRITE | IOMMU_NOEXEC | IOMMU_MMIO;
-	struct iommu_resv_region *region;
-
-	region = iommu_alloc_resv_region(WINDOW_BASE,
-					 fake.window_pages * fake.pgsize, prot,
-					 IOMMU_RESV_SW_MSI, GFP_KERNEL);
-	if (region)
-		list_add_tail(&region->list, list);
-	if (!fake.hw_msi)
-		return;
-	region = iommu_alloc_resv_region(fake.hw_msi, SZ_64K, prot,
-					 IOMMU_RESV_MSI, GFP_KERNEL);
-	if (region)
-		list_add_tail(&region->list, list);
-}
-
-static struct iommu_device *fake_probe_device(struct device *dev)
-{
-	return &fake.iommu;
-}
-
-static int fake_def_domain_type(struct device *dev)
-{
-	return IOMMU_DOMAIN_DMA;
-}
-
-static struct iommu_domain fake_blocked_domain = {
-	.type	= IOMMU_DOMAIN_BLOCKED,
-	.ops	= &(const struct iommu_domain_ops) {
-		.attach_dev	= fake_attach,
-	},
-};
-
-static const struct iommu_ops fake_iommu_ops = {
-	.domain_alloc_paging	= fake_domain_alloc,
-	.blocked_domain		= &fake_blocked_domain,
-	.probe_device		= fake_probe_device,
-	.device_group		= generic_device_group,
-	.def_domain_type	= fake_def_domain_type,
-	.get_resv_regions	= fake_resv_regions,
-	.pgsize_bitmap		= SZ_4K | SZ_64K,
-	.default_domain_ops	= &(const struct iommu_domain_ops) {
-		.attach_dev	= fake_attach,
-		.map_pages	= fake_map,
-		.unmap_pages	= fake_unmap,
-		.iova_to_phys	= fake_iova_to_phys,
-		.free		= fake_domain_free,
-	},
-};
 
 /*
  * The fake interrupt controller
@@ -406,11 +235,11 @@ static void free_vector(unsigned int index)
 /* The property that the suite is about */
 static void expect_reaches_doorbell(struct kunit *test, u64 address, u64 phys)
 {
-	struct iommu_domain *domain = fake.attached;
+	struct iommu_domain *domain = fake_iommu.attached;
 	struct fake_pte *pte;
 
 	KUNIT_EXPECT_EQ(test, phys, iommu_iova_to_phys(domain, address));
-	pte = fake_walk(domain, address);
+	pte = fake_iommu_walk(domain, address);
 	if (!pte) {
 		KUNIT_FAIL(test, "0x%llx is not mapped", address);
 		return;
@@ -431,10 +260,9 @@ static unsigned int doorbells_in(struct iommu_domain *domain)
 
 static struct iommu_domain *window_domain(struct kunit *test)
 {
-	struct iommu_domain *domain = iommu_paging_domain_alloc(fake.dev);
+	struct iommu_domain *domain = fake_iommu_window_domain(fake.dev);
 
-	KUNIT_ASSERT_FALSE(test, IS_ERR_OR_NULL(domain));
-	KUNIT_ASSERT_EQ(test, 0, iommu_get_msi_cookie(domain, WINDOW_BASE));
+	KUNIT_ASSERT_FALSE(test, IS_ERR(domain));
 	return domain;
 }
 
@@ -445,10 +273,10 @@ static struct iommu_domain *window_domain(struct kunit *test)
 static void test_maps_on_prepare(struct kunit *test)
 {
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
-	KUNIT_EXPECT_EQ(test, 1, fake.maps);
+	KUNIT_EXPECT_EQ(test, 1, fake_iommu.maps);
 	KUNIT_EXPECT_NE(test, DOORBELL, composed(0));
 	/* A lost MSI of 32 bits goes to the last page: it must stay unmapped */
-	KUNIT_EXPECT_LT(test, composed(0), SZ_4G - fake.pgsize);
+	KUNIT_EXPECT_LT(test, composed(0), SZ_4G - fake_iommu.pgsize);
 	expect_reaches_doorbell(test, composed(0), DOORBELL);
 	request_vector(test, 0);
 	KUNIT_EXPECT_EQ(test, composed(0), written(0));
@@ -461,7 +289,7 @@ static void test_reuses_doorbell(struct kunit *test)
 	int i;
 
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(MAX_VECTORS));
-	KUNIT_EXPECT_EQ(test, 1, fake.maps);
+	KUNIT_EXPECT_EQ(test, 1, fake_iommu.maps);
 	for (i = 0; i < MAX_VECTORS; i++)
 		KUNIT_EXPECT_EQ(test, composed(0), composed(i));
 	free_vectors();
@@ -471,11 +299,11 @@ static void test_keeps_offset(struct kunit *test)
 {
 	/* As Graviton's GICv2m: the address tells the interrupts apart */
 	fake.doorbell[1] = DOORBELL + 8;
-	fake.doorbell[2] = ALIGN_DOWN(DOORBELL, fake.pgsize);
-	fake.doorbell[3] = fake.doorbell[2] + fake.pgsize - 4;
+	fake.doorbell[2] = ALIGN_DOWN(DOORBELL, fake_iommu.pgsize);
+	fake.doorbell[3] = fake.doorbell[2] + fake_iommu.pgsize - 4;
 
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(4));
-	KUNIT_EXPECT_EQ(test, 1, fake.maps);
+	KUNIT_EXPECT_EQ(test, 1, fake_iommu.maps);
 	for (int i = 0; i < 4; i++)
 		expect_reaches_doorbell(test, composed(i), fake.doorbell[i]);
 	free_vectors();
@@ -488,7 +316,7 @@ static void test_several_doorbells(struct kunit *test)
 	for (i = 0; i < MAX_VECTORS; i++)
 		fake.doorbell[i] = DOORBELL + (i / 2) * (u64)SZ_4G;
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(MAX_VECTORS));
-	KUNIT_EXPECT_EQ(test, MAX_VECTORS / 2, fake.maps);
+	KUNIT_EXPECT_EQ(test, MAX_VECTORS / 2, fake_iommu.maps);
 	for (i = 0; i < MAX_VECTORS; i++)
 		expect_reaches_doorbell(test, composed(i), fake.doorbell[i]);
 	free_vectors();
@@ -496,7 +324,7 @@ static void test_several_doorbells(struct kunit *test)
 
 static void test_unmaps_with_last_user(struct kunit *test)
 {
-	struct iommu_domain *domain = fake.attached;
+	struct iommu_domain *domain = fake_iommu.attached;
 	struct iommu_msi_doorbell *db;
 
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(3));
@@ -510,12 +338,12 @@ static void test_unmaps_with_last_user(struct kunit *test)
 
 	free_vectors();
 	KUNIT_EXPECT_EQ(test, 0, doorbells_in(domain));
-	KUNIT_EXPECT_TRUE(test, xa_empty(&to_fake(domain)->ptes));
+	KUNIT_EXPECT_TRUE(test, fake_iommu_is_empty(domain));
 }
 
 static void test_prepare_twice(struct kunit *test)
 {
-	struct iommu_domain *domain = fake.attached;
+	struct iommu_domain *domain = fake_iommu.attached;
 	struct msi_desc *desc;
 
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
@@ -535,20 +363,20 @@ static void test_release_is_idempotent(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iommu_dma_prepare_msi(&desc, DOORBELL));
 	iommu_dma_release_msi(&desc);
 	iommu_dma_release_msi(&desc);
-	KUNIT_EXPECT_EQ(test, 0, doorbells_in(fake.attached));
+	KUNIT_EXPECT_EQ(test, 0, doorbells_in(fake_iommu.attached));
 }
 
 static void test_hw_region_passes(struct kunit *test)
 {
-	fake.doorbell[0] = fake.hw_msi + 0x40;
-	fake.doorbell[1] = fake.hw_msi + SZ_64K - 4;
-	fake.doorbell[2] = fake.hw_msi + SZ_64K;
+	fake.doorbell[0] = fake_iommu.hw_msi + 0x40;
+	fake.doorbell[1] = fake_iommu.hw_msi + SZ_64K - 4;
+	fake.doorbell[2] = fake_iommu.hw_msi + SZ_64K;
 
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(3));
 	KUNIT_EXPECT_EQ(test, fake.doorbell[0], composed(0));
 	KUNIT_EXPECT_EQ(test, fake.doorbell[1], composed(1));
 	expect_reaches_doorbell(test, composed(2), fake.doorbell[2]);
-	KUNIT_EXPECT_EQ(test, 1, fake.maps);
+	KUNIT_EXPECT_EQ(test, 1, fake_iommu.maps);
 	free_vectors();
 }
 
@@ -559,9 +387,9 @@ static void test_hw_region_passes(struct kunit *test)
 static void expect_clean(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, 0UL, fake.hwirqs);
-	KUNIT_EXPECT_TRUE(test, hlist_empty(&fake.dev->iommu->msis));
-	KUNIT_EXPECT_EQ(test, 0, doorbells_in(fake.attached));
-	KUNIT_EXPECT_TRUE(test, xa_empty(&to_fake(fake.attached)->ptes));
+	KUNIT_EXPECT_TRUE(test, hlist_empty(&fake.dev->iommu->msi.bindings));
+	KUNIT_EXPECT_EQ(test, 0, doorbells_in(fake_iommu.attached));
+	KUNIT_EXPECT_TRUE(test, fake_iommu_is_empty(fake_iommu.attached));
 }
 
 static void test_map_fails(struct kunit *test)
@@ -571,16 +399,16 @@ static void test_map_fails(struct kunit *test)
 	for (i = 0; i < 4; i++)
 		fake.doorbell[i] = DOORBELL + i * SZ_1M;
 	/* Four IOVAs, as page 0 is never used: none may be lost */
-	*fake.dev->dma_mask = 5 * fake.pgsize - 1;
+	*fake.dev->dma_mask = 5 * fake_iommu.pgsize - 1;
 
 	/* Each of the four doorbells in turn; more would not fail */
 	for (i = 1; i <= 4; i++) {
-		fake.fail_map = i;
+		fake_iommu.fail_map = i;
 		KUNIT_EXPECT_LT(test, alloc_vectors(4), 0);
-		KUNIT_EXPECT_EQ(test, 0, fake.fail_map);
+		KUNIT_EXPECT_EQ(test, 0, fake_iommu.fail_map);
 		expect_clean(test);
 	}
-	fake.fail_map = 5;
+	fake_iommu.fail_map = 5;
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(4));
 	free_vectors();
 	expect_clean(test);
@@ -590,7 +418,7 @@ static void test_map_errno(struct kunit *test)
 {
 	struct msi_desc desc = { .dev = fake.dev, .nvec_used = 1 };
 
-	fake.fail_map = 1;
+	fake_iommu.fail_map = 1;
 	KUNIT_EXPECT_EQ(test, -EIO, iommu_dma_prepare_msi(&desc, DOORBELL));
 	expect_clean(test);
 }
@@ -601,7 +429,7 @@ static void test_iova_exhaustion(struct kunit *test)
 	int i;
 
 	/* Page 0 is never used */
-	*fake.dev->dma_mask = pages * fake.pgsize - 1;
+	*fake.dev->dma_mask = pages * fake_iommu.pgsize - 1;
 	for (i = 0; i < pages; i++)
 		fake.doorbell[i] = DOORBELL + i * SZ_1M;
 
@@ -625,12 +453,12 @@ static void test_limit_needs_second_mapping(struct kunit *test)
 {
 	struct msi_desc low = { .dev = fake.dev, .nvec_used = 1 };
 	struct msi_desc any = { .dev = fake.dev, .nvec_used = 1 };
-	struct iommu_domain *domain = fake.attached;
+	struct iommu_domain *domain = fake_iommu.attached;
 	struct msi_msg msg = { .address_lo = DOORBELL };
 
 	*fake.dev->dma_mask = DMA_BIT_MASK(48);
 	KUNIT_ASSERT_EQ(test, 0, iommu_dma_prepare_msi(&any, DOORBELL));
-	*fake.dev->dma_mask = 16 * fake.pgsize - 1;
+	*fake.dev->dma_mask = 16 * fake_iommu.pgsize - 1;
 	KUNIT_ASSERT_EQ(test, 0, iommu_dma_prepare_msi(&low, DOORBELL));
 	KUNIT_EXPECT_EQ(test, 2, doorbells_in(domain));
 
@@ -692,19 +520,19 @@ static void test_msi_width(struct kunit *test)
 static void test_window_bounds(struct kunit *test)
 {
 	struct iommu_domain *domain = window_domain(test);
-	u64 last = WINDOW_BASE + WINDOW_PAGES * fake.pgsize - 1;
+	u64 last = FAKE_WINDOW_BASE + FAKE_WINDOW_PAGES * fake_iommu.pgsize - 1;
 	int i;
 
-	for (i = 0; i <= WINDOW_PAGES; i++)
+	for (i = 0; i <= FAKE_WINDOW_PAGES; i++)
 		fake.doorbell[i] = DOORBELL + i * SZ_1M;
 
 	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device(domain, fake.dev));
-	KUNIT_EXPECT_EQ(test, -ENOSPC, alloc_vectors(WINDOW_PAGES + 1));
+	KUNIT_EXPECT_EQ(test, -ENOSPC, alloc_vectors(FAKE_WINDOW_PAGES + 1));
 	expect_clean(test);
 
-	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(WINDOW_PAGES));
-	for (i = 0; i < WINDOW_PAGES; i++) {
-		KUNIT_EXPECT_GE(test, composed(i), WINDOW_BASE);
+	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(FAKE_WINDOW_PAGES));
+	for (i = 0; i < FAKE_WINDOW_PAGES; i++) {
+		KUNIT_EXPECT_GE(test, composed(i), FAKE_WINDOW_BASE);
 		KUNIT_EXPECT_LE(test, composed(i), last);
 		expect_reaches_doorbell(test, composed(i), fake.doorbell[i]);
 	}
@@ -720,11 +548,11 @@ static void test_window_reuse(struct kunit *test)
 	int i;
 
 	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device(domain, fake.dev));
-	for (i = 0; i < 3 * WINDOW_PAGES; i++) {
+	for (i = 0; i < 3 * FAKE_WINDOW_PAGES; i++) {
 		fake.doorbell[0] = DOORBELL + i * SZ_1M;
 		KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
-		KUNIT_EXPECT_EQ(test, WINDOW_BASE + (fake.doorbell[0] &
-						     (fake.pgsize - 1)),
+		KUNIT_EXPECT_EQ(test, FAKE_WINDOW_BASE + (fake.doorbell[0] &
+						     (fake_iommu.pgsize - 1)),
 				composed(0));
 		free_vectors();
 	}
@@ -737,9 +565,9 @@ static void test_window_cookie_errors(struct kunit *test)
 	struct iommu_domain *domain = window_domain(test);
 
 	KUNIT_EXPECT_EQ(test, -EEXIST,
-			iommu_get_msi_cookie(domain, WINDOW_BASE));
+			iommu_get_msi_cookie(domain, FAKE_WINDOW_BASE));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			iommu_get_msi_cookie(fake.attached, WINDOW_BASE));
+			iommu_get_msi_cookie(fake_iommu.attached, FAKE_WINDOW_BASE));
 	iommu_domain_free(domain);
 }
 
@@ -750,7 +578,7 @@ static void test_window_cookie_errors(struct kunit *test)
 static void test_follows_domain(struct kunit *test)
 {
 	struct iommu_domain *domain = window_domain(test);
-	struct iommu_domain *dma = fake.attached;
+	struct iommu_domain *dma = fake_iommu.attached;
 	u64 dma_iova;
 
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(2));
@@ -777,12 +605,41 @@ static void test_follows_domain(struct kunit *test)
 	expect_clean(test);
 }
 
+static struct msi_desc in_between;
+
+static void prepare_in_between(void)
+{
+	in_between = (struct msi_desc){ .dev = fake.dev, .nvec_used = 1 };
+	WARN_ON(iommu_dma_prepare_msi(&in_between, DOORBELL));
+}
+
+/* An MSI that is prepared while the new domain is being attached moves too */
+static void test_prepared_in_between(struct kunit *test)
+{
+	struct iommu_domain *domain = window_domain(test);
+	struct iommu_domain *dma = fake_iommu.attached;
+	struct msi_msg msg = { .address_lo = DOORBELL };
+
+	fake_iommu.on_attach = prepare_in_between;
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device(domain, fake.dev));
+	KUNIT_EXPECT_EQ(test, 0, doorbells_in(dma));
+	KUNIT_EXPECT_EQ(test, 1, doorbells_in(domain));
+	iommu_dma_compose_msi_msg(&in_between, &msg);
+	expect_reaches_doorbell(test, msg.address_lo, DOORBELL);
+	KUNIT_EXPECT_TRUE(test, iommu_dma_msi_moved(&in_between));
+
+	iommu_dma_release_msi(&in_between);
+	iommu_detach_device(domain, fake.dev);
+	iommu_domain_free(domain);
+	expect_clean(test);
+}
+
 static void test_passes_blocked_domain(struct kunit *test)
 {
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
 	request_vector(test, 0);
 	KUNIT_ASSERT_EQ(test, 0, iommu_device_claim_dma_owner(fake.dev, test));
-	KUNIT_EXPECT_PTR_EQ(test, &fake_blocked_domain, fake.attached);
+	KUNIT_EXPECT_PTR_EQ(test, &fake_blocked_domain, fake_iommu.attached);
 	KUNIT_EXPECT_EQ(test, DOORBELL, written(0));
 	iommu_device_release_dma_owner(fake.dev);
 	expect_reaches_doorbell(test, written(0), DOORBELL);
@@ -794,17 +651,17 @@ static void test_passes_blocked_domain(struct kunit *test)
 static void test_refuses_domain(struct kunit *test)
 {
 	struct iommu_domain *domain = window_domain(test);
-	struct iommu_domain *dma = fake.attached;
+	struct iommu_domain *dma = fake_iommu.attached;
 	u64 before;
 
-	fake.window_pages = 1;
+	fake_iommu.window_pages = 1;
 	fake.doorbell[1] = DOORBELL + SZ_1M;
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(2));
 	request_vector(test, 0);
 	before = written(0);
 
 	KUNIT_EXPECT_EQ(test, -ENOSPC, iommu_attach_device(domain, fake.dev));
-	KUNIT_EXPECT_PTR_EQ(test, dma, fake.attached);
+	KUNIT_EXPECT_PTR_EQ(test, dma, fake_iommu.attached);
 	KUNIT_EXPECT_EQ(test, before, written(0));
 	expect_reaches_doorbell(test, written(0), DOORBELL);
 	expect_reaches_doorbell(test, composed(1), fake.doorbell[1]);
@@ -829,7 +686,7 @@ static void test_lost_and_repaired(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
 	request_vector(test, 0);
 
-	fake.fail_map = 1;
+	fake_iommu.fail_map = 1;
 	iommu_detach_device(domain, fake.dev);
 	KUNIT_EXPECT_EQ(test, U64_MAX, written(0));
 	KUNIT_EXPECT_EQ(test, 0xffffffff, vector(0)->msg.data);
@@ -864,7 +721,7 @@ static void test_moved_while_activating(struct kunit *test)
 	fake.on_write = &mover;
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
 	KUNIT_EXPECT_EQ(test, 0, mover.ret);
-	KUNIT_EXPECT_PTR_EQ(test, domain, fake.attached);
+	KUNIT_EXPECT_PTR_EQ(test, domain, fake_iommu.attached);
 	expect_reaches_doorbell(test, written(0), DOORBELL);
 
 	free_vectors();
@@ -1075,11 +932,7 @@ static int msi_test_init_device(struct kunit *test)
 
 	fake.dev->dma_mask = &fake.dev->coherent_dma_mask;
 	fake.dev->coherent_dma_mask = DMA_BIT_MASK(32);
-	scoped_guard(mutex, &iommu_probe_device_lock)
-		ret = iommu_fwspec_init(fake.dev, fake.fwnode);
-	if (ret)
-		return ret;
-	ret = iommu_probe_device(fake.dev);
+	ret = fake_iommu_add_device(fake.dev);
 	if (ret)
 		return ret;
 	dev_set_msi_domain(fake.dev, fake.msi_parent);
@@ -1109,26 +962,18 @@ static int msi_test_init(struct kunit *test)
 	int i, ret;
 
 	memset(&fake, 0, sizeof(fake));
+	for (i = 0; i < MAX_VECTORS; i++)
+		fake.doorbell[i] = DOORBELL;
+
+	KUNIT_ASSERT_EQ(test, 0, fake_iommu_create("iommu-msi-test"));
 	/* A parameter of the case, else the smallest page there is */
 	granule = test->param_value ? *(unsigned long *)test->param_value :
 				      SZ_4K;
 	/* The DMA API does not take granules that are larger than a page */
-	fake.pgsize = min(granule, PAGE_SIZE);
-	fake.window_pages = WINDOW_PAGES;
-	fake.hw_msi = 0x10000000;
-	for (i = 0; i < MAX_VECTORS; i++)
-		fake.doorbell[i] = DOORBELL;
-
-	fake.fwnode = fwnode_create_software_node(NULL, NULL);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(fake.fwnode));
-	fake.iommu.fwnode = fake.fwnode;
-	ret = iommu_device_sysfs_add(&fake.iommu, NULL, NULL, "iommu-msi-test");
-	KUNIT_ASSERT_EQ(test, 0, ret);
-	ret = iommu_device_register(&fake.iommu, &fake_iommu_ops, NULL);
-	KUNIT_ASSERT_EQ(test, 0, ret);
+	fake_iommu.pgsize = min(granule, PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, 0, msi_test_init_irqs());
 	ret = msi_test_init_device(test);
-	fake.pgsize = granule;
+	fake_iommu.pgsize = granule;
 	return ret;
 }
 
@@ -1143,9 +988,7 @@ static void msi_test_exit(struct kunit *test)
 		irq_domain_remove(fake.msi_parent);
 		irq_domain_free_fwnode(fwnode);
 	}
-	iommu_device_unregister(&fake.iommu);
-	iommu_device_sysfs_remove(&fake.iommu);
-	fwnode_remove_software_node(fake.fwnode);
+	fake_iommu_destroy();
 }
 
 static const unsigned long window_granules[] = { SZ_4K, SZ_64K };
@@ -1184,6 +1027,7 @@ static struct kunit_case msi_test_cases[] = {
 	KUNIT_CASE_PARAM(test_window_reuse, window_gen_params),
 	KUNIT_CASE(test_window_cookie_errors),
 	KUNIT_CASE_PARAM(test_follows_domain, window_gen_params),
+	KUNIT_CASE(test_prepared_in_between),
 	KUNIT_CASE(test_passes_blocked_domain),
 	KUNIT_CASE(test_refuses_domain),
 	KUNIT_CASE_SLOW(test_lost_and_repaired),

@@ -16,8 +16,12 @@
  *    a second time only for a device whose messages cannot hold the first IOVA.
  *  - A doorbell is mapped as long as it has users. It goes with the last one.
  *  - Every prepared MSI is in the list of its device, so that a change of the
- *    group's domain finds it. An MSI never keeps an IOVA of a domain that its
- *    device has left.
+ *    group's domain finds it. A PCI device that has a message with an IOVA of a
+ *    domain that it has left does not send it: it is held, or suspended with its
+ *    MSIs masked or off until it gets the right message. Exceptions are functions
+ *    that cannot be held, see pci_msi_hold(), and devices that are not PCI.
+ *  - A device that has a lost or a stale message is in the list of late devices,
+ *    or its group is changing its domain.
  *
  * Lock order:
  *	msi_device_data::mutex
@@ -25,11 +29,14 @@
  *	    iommu_group::msi_lock	bindings, and the domain they are in
  *	      iommu_msi_cookie::lock	doorbells of one domain
  *	      irq_desc::lock		writing a message
+ *	      pci_dev::msi_lock		holding a function back
+ *	      late_lock			devices to come back to
  *		RCU			composing a message
  * iommu_group::mutex, under which the group is attached to a domain, is taken
  * outside msi_lock, and never inside the first two: initialising a DMA domain
  * under it waits for CPU hotplug, which drivers may have stopped when they ask
- * for the number of an interrupt.
+ * for the number of an interrupt. Nothing here waits for the lock of a device, or
+ * for that of its config space: pci_msi_get_access() gives up.
  *
  * Composing runs under a raw spinlock with interrupts off. It takes no lock: it
  * reads the doorbell under RCU, and doorbells and cookies are freed after a
@@ -40,10 +47,16 @@
  * A group changes its domain in these steps under its mutex, those in brackets
  * under its MSI lock too. The first holds back the devices' messages, as an
  * IOVA of the old domain may be anything in the new one:
- *	iommu_msi_hold(), attach, iommu_msi_enable(), [iommu_msi_stage() and
- *	iommu_msi_commit() or iommu_msi_unstage()], iommu_msi_resume()
+ *	[iommu_msi_hold()], attach, iommu_msi_enable(), [iommu_msi_stage() and
+ *	iommu_msi_commit() or iommu_msi_unstage()], [iommu_msi_resume()]
  * Only staging can fail, and then the old domain is attached again. An MSI that
- * is prepared before the brackets is bound in the old domain, and moves too.
+ * is prepared between the first and the second brackets is bound in the old
+ * domain, its device held, and moves too.
+ *
+ * A message that cannot be written, since the device is being reset or has its
+ * memory decoding off, is stale: it is cached, and the device stays held. A
+ * message whose doorbell cannot be mapped is lost: all ones. For both the device
+ * is late, and a worker comes back to it, as does iommu_dma_refresh_msis().
  */
 #define pr_fmt(fmt)	"iommu-msi: " fmt
 
@@ -85,12 +98,17 @@ static struct iommu_msi_doorbell iommu_msi_lost = {
 	.cookie		= &iommu_msi_nowhere,
 };
 
-/* Delays between attempts to repair lost MSIs, in jiffies */
-#define REPAIR_DELAY_MIN	HZ
-#define REPAIR_DELAY_MAX	(64 * HZ)
+/* Delays between attempts to help late devices, in jiffies */
+#define LATE_DELAY_MIN	(HZ / 50 ?: 1)
+#define LATE_DELAY_MAX	HZ
 
-static void iommu_msi_repair(struct work_struct *work);
-static DECLARE_DELAYED_WORK(iommu_msi_repair_work, iommu_msi_repair);
+/* Devices with lost or stale messages, and when they are seen to next */
+static DEFINE_SPINLOCK(late_lock);
+static HLIST_HEAD(late_devices);
+static unsigned long late_delay;
+
+static void iommu_msi_late(struct work_struct *work);
+static DECLARE_DELAYED_WORK(late_work, iommu_msi_late);
 
 static inline struct msi_desc *msi_to_desc(struct iommu_msi_binding *msi)
 {
@@ -307,7 +325,8 @@ static bool region_covers(const struct iommu_msi_cookie *cookie,
 
 /*
  * Get a doorbell for one more user, mapped if need be. NULL if the message
- * passes @domain as it is. The caller holds the MSI lock of the device's group.
+ * passes @domain as it is, or @domain lets nothing pass. The caller holds the
+ * MSI lock of the device's group.
  */
 static struct iommu_msi_doorbell *
 doorbell_get(struct iommu_domain *domain, struct msi_desc *desc,
@@ -321,7 +340,7 @@ doorbell_get(struct iommu_domain *domain, struct msi_desc *desc,
 	cookie = domain ? smp_load_acquire(&domain->msi_cookie) : NULL;
 	if (!cookie)
 		return NULL;
-	if (!cookie->ready)
+	if (!READ_ONCE(cookie->ready))
 		return ERR_PTR(-EFAULT);
 
 	limit = iommu_msi_limit(cookie, desc);
@@ -385,12 +404,23 @@ static void msi_unlink(struct iommu_msi_binding *msi)
 	smp_store_release(&msi->prepared, false);
 }
 
-static struct hlist_head *dev_msis(struct device *dev)
+/* The caller holds the MSI lock of the group, so @dev has not left it */
+static struct iommu_device_msis *dev_msis(struct device *dev)
 {
-	static struct hlist_head none;
-
 	iommu_msi_assert_locked(dev);
-	return dev->iommu ? &dev->iommu->msis : &none;
+	return &dev->iommu->msi;
+}
+
+static void hold_device(struct device *dev)
+{
+	struct iommu_device_msis *msis = dev_msis(dev);
+
+	if (!dev_is_pci(dev)) {
+		msis->lossy = true;
+	} else if (!msis->held) {
+		msis->held = true;
+		pci_msi_hold(to_pci_dev(dev));
+	}
 }
 
 /**
@@ -419,6 +449,7 @@ int iommu_dma_prepare_msi(struct msi_desc *desc, phys_addr_t msi_addr)
 {
 	struct iommu_msi_binding *msi = &desc->iommu_msi;
 	struct iommu_msi_doorbell *db;
+	struct iommu_device_msis *msis;
 	struct iommu_domain *domain;
 	struct iommu_group *group;
 	int ret = 0;
@@ -439,9 +470,17 @@ int iommu_dma_prepare_msi(struct msi_desc *desc, phys_addr_t msi_addr)
 	msi->phys = msi_addr;
 	msi->moved = false;
 	msi->deaf = false;
+	msi->stale = false;
 	msi->prepared = true;
-	hlist_add_head(&msi->node, dev_msis(desc->dev));
+	msis = dev_msis(desc->dev);
+	hlist_add_head(&msi->node, &msis->bindings);
 	msi_bind(msi, db);
+
+	if (dev_is_pci(desc->dev))
+		pci_msi_may_hold(to_pci_dev(desc->dev));
+	/* The domain is about to change: what we have bound moves with it */
+	if (msis->moving)
+		hold_device(desc->dev);
 
 out_unlock:
 	iommu_msi_unlock(group);
@@ -479,8 +518,9 @@ void iommu_dma_release_msi(struct msi_desc *desc)
 
 /*
  * The message's address is not in the page that was prepared. Another doorbell
- * of the same domain will do; without one, nothing that the device could write
- * to is an interrupt.
+ * of the same domain will do, as long as those who have prepared it keep it: it
+ * is not counted for this interrupt. Without one, nothing that the device could
+ * write to is an interrupt.
  */
 static noinline const struct iommu_msi_doorbell *
 compose_slow(const struct msi_desc *desc, const struct iommu_msi_doorbell *db,
@@ -539,12 +579,13 @@ void iommu_dma_compose_msi_msg(struct msi_desc *desc, struct msi_msg *msg)
 
 /**
  * iommu_dma_msi_moved() - Has a descriptor's domain changed since its prepare?
- * @desc: MSI descriptor whose interrupt has just been activated
+ * @desc: MSI descriptor whose message has just been written
  *
  * A domain change rewrites the messages of activated interrupts, and skips
- * others as they will be composed later. Whoever activates outside of
- * irq_desc::lock asks here afterwards, and writes the message again if so:
- * either it sees the change, or the change sees that the interrupt is active.
+ * others as they will be composed later. Whoever activates an interrupt, or
+ * writes a copy of its message, outside of irq_desc::lock asks here afterwards,
+ * and calls msi_irq_rewrite() if so: either it sees the change, or the change
+ * sees that the interrupt is active and writes last.
  *
  * Context: Any context.
  * Return: True if the message may have been composed for the former domain.
@@ -555,6 +596,7 @@ bool iommu_dma_msi_moved(const struct msi_desc *desc)
 	smp_mb();
 	return READ_ONCE(desc->iommu_msi.moved);
 }
+EXPORT_SYMBOL_GPL(iommu_dma_msi_moved);
 
 /*
  * Moving a group to another domain
@@ -566,7 +608,7 @@ bool iommu_dma_msi_moved(const struct msi_desc *desc)
  * @dev: device in the group
  *
  * Only a DMA domain that has not been used yet needs this. Without success,
- * preparing an MSI in the domain fails.
+ * preparing an MSI in the domain fails, until it is called again for the domain.
  *
  * Context: Process context, may sleep, under the mutex of the device's group
  *	    and outside its MSI lock. Takes locks of CPU hotplug.
@@ -575,40 +617,28 @@ void iommu_msi_enable(struct iommu_domain *domain, struct device *dev)
 {
 	struct iommu_msi_cookie *cookie = domain->msi_cookie;
 
-	if (cookie && !cookie->ready)
-		cookie->ready = !iommu_dma_msi_init_domain(domain, dev);
+	if (cookie && !cookie->ready && !iommu_dma_msi_init_domain(domain, dev))
+		WRITE_ONCE(cookie->ready, true);
 }
 
 /**
  * iommu_msi_hold() - Keep a device from sending MSIs while its domain changes
  * @dev: device in the group
  *
- * MSI-X is masked for the function as a whole and remembers what is pending;
- * plain MSI is switched off, and iommu_msi_resume() makes up for a lost one. A
- * device that is not PCI goes on.
+ * What is held back is delivered or made up for in iommu_msi_resume(), which has
+ * to follow; see pci_msi_hold(). A device that is not PCI goes on, and so may
+ * one that only prepares its first MSI: if it does, it is held then.
  *
  * Context: Process context, may sleep, under the mutex of the device's group
- *	    and outside its MSI lock. Waits for a reset of the function.
+ *	    and its MSI lock.
  */
 void iommu_msi_hold(struct device *dev)
 {
-	struct iommu_domain *domain;
-	struct iommu_group *group;
-	bool live;
+	struct iommu_device_msis *msis = dev_msis(dev);
 
-	if (!dev_is_pci(dev))
-		return;
-
-	group = iommu_msi_lock(dev, &domain);
-	if (!group)
-		return;
-	live = !hlist_empty(dev_msis(dev));
-	iommu_msi_unlock(group);
-
-	if (live) {
-		dev->iommu->msi_lossy = pci_msi_hold(to_pci_dev(dev));
-		dev->iommu->msi_held = true;
-	}
+	msis->moving = true;
+	if (!hlist_empty(&msis->bindings))
+		hold_device(dev);
 }
 
 /**
@@ -626,7 +656,7 @@ int iommu_msi_stage(struct device *dev, struct iommu_domain *domain)
 	struct iommu_msi_binding *msi;
 	int ret = 0;
 
-	hlist_for_each_entry(msi, dev_msis(dev), node) {
+	hlist_for_each_entry(msi, &dev_msis(dev)->bindings, node) {
 		msi->next = doorbell_get(domain, msi_to_desc(msi), msi->phys);
 		if (!IS_ERR(msi->next))
 			continue;
@@ -649,7 +679,7 @@ void iommu_msi_unstage(struct device *dev)
 {
 	struct iommu_msi_binding *msi;
 
-	hlist_for_each_entry(msi, dev_msis(dev), node) {
+	hlist_for_each_entry(msi, &dev_msis(dev)->bindings, node) {
 		doorbell_put(msi->next, dev);
 		msi->next = NULL;
 	}
@@ -672,21 +702,47 @@ static bool msi_was_deaf(const struct iommu_domain *domain,
 	       domain->type != IOMMU_DOMAIN_IDENTITY;
 }
 
+static void begin_writing(struct device *dev)
+{
+	if (dev_is_pci(dev))
+		dev_msis(dev)->access = pci_msi_get_access(to_pci_dev(dev));
+}
+
+static void end_writing(struct device *dev)
+{
+	struct iommu_device_msis *msis = dev_msis(dev);
+
+	if (msis->access)
+		pci_msi_put_access(to_pci_dev(dev));
+	msis->access = false;
+}
+
+/*
+ * Compose the message again, and write it if that is possible. What is cached
+ * here is all that a suspended device needs, see pci_msi_is_saved().
+ */
+static void msi_write(struct iommu_msi_binding *msi)
+{
+	struct msi_desc *desc = msi_to_desc(msi);
+	bool write = true;
+
+	if (dev_is_pci(desc->dev))
+		write = dev_msis(desc->dev)->access && pci_msi_writable(desc);
+	msi_desc_rewrite(desc, write);
+	msi->stale = !write && !pci_msi_is_saved(to_pci_dev(desc->dev));
+}
+
 static void msi_commit(struct iommu_msi_binding *msi,
 		       struct iommu_domain *old_domain)
 {
 	struct iommu_msi_doorbell *old = msi_doorbell(msi);
 	struct msi_desc *desc = msi_to_desc(msi);
 	struct iommu_msi_doorbell *new = msi->next;
-	bool write;
 
 	msi->next = NULL;
-	if (IS_ERR(new)) {
+	if (IS_ERR(new))
 		new = &iommu_msi_lost;
-		queue_delayed_work(system_freezable_wq, &iommu_msi_repair_work,
-				   REPAIR_DELAY_MIN);
-	}
-	msi->deaf = msi_was_deaf(old_domain, old);
+	msi->deaf |= msi_was_deaf(old_domain, old);
 	msi_bind(msi, new);
 	WRITE_ONCE(msi->moved, true);
 	/*
@@ -694,11 +750,10 @@ static void msi_commit(struct iommu_msi_binding *msi,
 	 * seen to be active below, then whoever activates it sees the move.
 	 */
 	smp_mb();
-	write = !dev_is_pci(desc->dev) || pci_msi_writable(desc);
-	msi_desc_rewrite(desc, write);
+	msi_write(msi);
 	trace_iommu_msi_rebind(desc->dev, desc->irq, msi->phys,
 			       msi_iova(msi, old), msi_iova(msi, new));
-	/* The device does not know the old IOVA any more */
+	/* The device does not know the old IOVA any more, or does not use it */
 	doorbell_put(old, desc->dev);
 }
 
@@ -708,62 +763,277 @@ static void msi_commit(struct iommu_msi_binding *msi,
  * @old_domain: the domain that the MSIs come from, NULL if there was none
  *
  * An MSI whose doorbell could not be staged is lost, until the domain changes
- * again or the doorbell can be mapped after all, which is tried from time to
- * time.
+ * again or the doorbell can be mapped after all. A message that the device
+ * cannot be given now is stale, and the device held until it has it. Both are
+ * tried again, see iommu_dma_refresh_msis().
  *
  * Context: Process context, may sleep, under the MSI lock of the device's
  *	    group. Takes irq_desc::lock of the interrupts.
  */
 void iommu_msi_commit(struct device *dev, struct iommu_domain *old_domain)
 {
+	struct iommu_device_msis *msis = dev_msis(dev);
 	struct iommu_msi_binding *msi;
 
-	hlist_for_each_entry(msi, dev_msis(dev), node)
+	if (hlist_empty(&msis->bindings))
+		return;
+	begin_writing(dev);
+	hlist_for_each_entry(msi, &msis->bindings, node)
 		msi_commit(msi, old_domain);
+	end_writing(dev);
 }
 
-/* Has the device possibly sent, or wanted to send, what nobody received? */
-static bool msi_may_be_missed(struct iommu_msi_binding *msi)
+/*
+ * Late devices
+ */
+
+static void late_add(struct device *dev)
 {
-	struct device *dev = msi_to_dev(msi);
+	struct iommu_device_msis *msis = dev_msis(dev);
 
-	/* What is not PCI has not been held back from sending */
-	return msi->deaf || !dev_is_pci(dev) || dev->iommu->msi_lossy;
+	guard(spinlock)(&late_lock);
+	msis->dev = dev;
+	if (hlist_unhashed(&msis->late))
+		hlist_add_head(&msis->late, &late_devices);
 }
+
+static void late_del(struct device *dev)
+{
+	guard(spinlock)(&late_lock);
+	hlist_del_init(&dev_msis(dev)->late);
+}
+
+/* Something has just become late: do not wait for as long as for the others */
+static void late_soon(void)
+{
+	guard(spinlock)(&late_lock);
+	late_delay = LATE_DELAY_MIN;
+	mod_delayed_work(system_freezable_wq, &late_work, late_delay);
+}
+
+/* Takes two references. The device stays in the list until it has settled. */
+static struct device *late_next(struct hlist_head *todo,
+				struct iommu_group **group)
+{
+	struct iommu_device_msis *msis;
+
+	guard(spinlock)(&late_lock);
+	msis = hlist_entry_safe(todo->first, struct iommu_device_msis, late);
+	if (!msis)
+		return NULL;
+
+	hlist_del(&msis->late);
+	hlist_add_head(&msis->late, &late_devices);
+	/* A device cannot leave its group before it has left the list */
+	*group = iommu_group_get(msis->dev);
+	return get_device(msis->dev);
+}
+
+static void unhold_device(struct device *dev)
+{
+	struct iommu_device_msis *msis = dev_msis(dev);
+	struct iommu_msi_binding *msi;
+
+	if (msis->held) {
+		msis->held = false;
+		msis->lossy |= pci_msi_resume(to_pci_dev(dev));
+	}
+	hlist_for_each_entry(msi, &msis->bindings, node) {
+		/* Did it send, or want to send, what nobody received? */
+		if (msi->deaf || msis->lossy)
+			msi_desc_retrigger(msi_to_desc(msi));
+		msi->deaf = false;
+	}
+	msis->lossy = false;
+}
+
+static bool has_stale(struct iommu_device_msis *msis)
+{
+	struct iommu_msi_binding *msi;
+
+	hlist_for_each_entry(msi, &msis->bindings, node) {
+		if (msi->stale)
+			return true;
+	}
+	return false;
+}
+
+static bool has_lost(struct iommu_device_msis *msis)
+{
+	struct iommu_msi_binding *msi;
+
+	hlist_for_each_entry(msi, &msis->bindings, node) {
+		if (msi_doorbell(msi) == &iommu_msi_lost)
+			return true;
+	}
+	return false;
+}
+
+static void write_stale(struct device *dev)
+{
+	struct iommu_device_msis *msis = dev_msis(dev);
+	struct iommu_msi_binding *msi;
+
+	begin_writing(dev);
+	hlist_for_each_entry(msi, &msis->bindings, node) {
+		if (msi->stale)
+			msi_write(msi);
+	}
+	/* Before the device can change what is in the way: it asks afterwards */
+	if (has_stale(msis))
+		late_add(dev);
+	end_writing(dev);
+}
+
+/*
+ * Let the device go if it has all of its messages. Return: true if there is
+ * something left to do, and the device is in the list of those that are late.
+ */
+static bool settle_device(struct device *dev)
+{
+	struct iommu_device_msis *msis = dev_msis(dev);
+
+	if (has_stale(msis))
+		write_stale(dev);
+	if (!has_stale(msis))
+		unhold_device(dev);
+
+	if (!has_stale(msis) && !has_lost(msis)) {
+		late_del(dev);
+		return false;
+	}
+	late_add(dev);
+	return true;
+}
+
+/* A lost message has no address to send to, so there is nothing to hold back */
+static void repair_msi(struct iommu_msi_binding *msi,
+		       struct iommu_domain *domain)
+{
+	struct iommu_msi_doorbell *db;
+
+	if (msi_doorbell(msi) != &iommu_msi_lost)
+		return;
+	db = doorbell_get(domain, msi_to_desc(msi), msi->phys);
+	if (IS_ERR(db))
+		return;
+	msi->next = db;
+	begin_writing(msi_to_dev(msi));
+	msi_commit(msi, domain);
+	end_writing(msi_to_dev(msi));
+}
+
+static void refresh_device(struct device *dev)
+{
+	struct iommu_device_msis *msis;
+	struct iommu_msi_binding *msi;
+	struct iommu_domain *domain;
+	struct iommu_group *group;
+
+	group = iommu_msi_lock(dev, &domain);
+	if (!group)
+		return;
+
+	msis = dev_msis(dev);
+	/* If the domain is changing, iommu_msi_resume() sees to everything */
+	if (!msis->moving) {
+		hlist_for_each_entry(msi, &msis->bindings, node)
+			repair_msi(msi, domain);
+		settle_device(dev);
+	}
+	iommu_msi_unlock(group);
+}
+
+static void iommu_msi_late(struct work_struct *work)
+{
+	struct iommu_group *group;
+	struct device *dev;
+	HLIST_HEAD(todo);
+
+	scoped_guard(spinlock, &late_lock)
+		hlist_move_list(&late_devices, &todo);
+
+	while ((dev = late_next(&todo, &group))) {
+		refresh_device(dev);
+		iommu_group_put(group);
+		put_device(dev);
+	}
+
+	guard(spinlock)(&late_lock);
+	if (hlist_empty(&late_devices))
+		return;
+	queue_delayed_work(system_freezable_wq, &late_work, late_delay);
+	late_delay = min(2 * late_delay, LATE_DELAY_MAX);
+}
+
+/**
+ * iommu_dma_refresh_msis() - Write messages that could not be written before
+ * @dev: the device, which now can be written to
+ *
+ * When the domain of a device changes, its messages are written to it. If its
+ * memory decoding is off, or it is not in D0, they cannot be, and the device is
+ * kept from sending. Whoever is responsible for such a state calls this when it
+ * has ended, rather than have the device wait for up to a second for the next
+ * attempt. Costs next to nothing if there is nothing to do.
+ *
+ * Context: Process context, may sleep. Takes the MSI lock of the device's group.
+ *	    Not under pci_cfg_access_lock() of @dev.
+ */
+void iommu_dma_refresh_msis(struct device *dev)
+{
+	if (dev->iommu && !hlist_unhashed_lockless(&dev->iommu->msi.late))
+		refresh_device(dev);
+}
+EXPORT_SYMBOL_GPL(iommu_dma_refresh_msis);
+
+/**
+ * iommu_dma_lock_msis() - Keep the messages of a device as they are
+ * @dev: the device
+ *
+ * For a moment in which nobody may write to the MSI-X table of the device, since
+ * its memory decoding is being switched off. Nothing that waits under this lock
+ * waits for long.
+ *
+ * Context: Process context, may sleep. Takes the MSI lock of the device's group.
+ * Return: what to pass to iommu_dma_unlock_msis(), may be NULL.
+ */
+struct iommu_group *iommu_dma_lock_msis(struct device *dev)
+{
+	struct iommu_domain *domain;
+
+	return iommu_msi_lock(dev, &domain);
+}
+EXPORT_SYMBOL_GPL(iommu_dma_lock_msis);
+
+/**
+ * iommu_dma_unlock_msis() - Undo iommu_dma_lock_msis()
+ * @group: what it returned
+ *
+ * Context: Process context.
+ */
+void iommu_dma_unlock_msis(struct iommu_group *group)
+{
+	if (group)
+		iommu_msi_unlock(group);
+}
+EXPORT_SYMBOL_GPL(iommu_dma_unlock_msis);
 
 /**
  * iommu_msi_resume() - Let a device send MSIs again
  * @dev: device in the group
  *
  * Interrupts that the device may have lost are triggered once: drivers cope
- * with a spurious interrupt, but not with one that is missing.
+ * with a spurious interrupt, but not with one that is missing. A device that
+ * has a stale message stays held until it has been written.
  *
  * Context: Process context, may sleep, under the mutex of the device's group
- *	    and outside its MSI lock.
+ *	    and its MSI lock.
  */
 void iommu_msi_resume(struct device *dev)
 {
-	struct iommu_msi_binding *msi;
-	struct iommu_domain *domain;
-	struct iommu_group *group;
-
-	if (dev_is_pci(dev)) {
-		if (!dev->iommu || !dev->iommu->msi_held)
-			return;
-		dev->iommu->msi_held = false;
-		pci_msi_resume(to_pci_dev(dev));
-	}
-
-	group = iommu_msi_lock(dev, &domain);
-	if (!group)
-		return;
-	hlist_for_each_entry(msi, dev_msis(dev), node) {
-		if (msi_may_be_missed(msi))
-			msi_desc_retrigger(msi_to_desc(msi));
-		msi->deaf = false;
-	}
-	dev->iommu->msi_lossy = false;
-	iommu_msi_unlock(group);
+	dev_msis(dev)->moving = false;
+	if (settle_device(dev))
+		late_soon();
 }
 
 /**
@@ -775,80 +1045,14 @@ void iommu_msi_resume(struct device *dev)
  */
 void iommu_msi_release_device(struct device *dev)
 {
+	struct iommu_device_msis *msis = dev_msis(dev);
 	struct iommu_msi_binding *msi;
 	struct hlist_node *tmp;
 
-	hlist_for_each_entry_safe(msi, tmp, dev_msis(dev), node)
+	hlist_for_each_entry_safe(msi, tmp, &msis->bindings, node)
 		msi_unlink(msi);
-}
-
-/*
- * Repairing lost MSIs
- */
-
-/* The one that has waited for longest is at the end. Takes two references. */
-static struct device *lost_device_get(struct iommu_group **group)
-{
-	struct iommu_msi_binding *msi;
-	struct device *dev = NULL;
-
-	/* A device cannot leave its group before it has left this list */
-	guard(mutex)(&iommu_msi_nowhere.lock);
-	hlist_for_each_entry(msi, &iommu_msi_lost.msis, user)
-		dev = msi_to_dev(msi);
-	if (!dev)
-		return NULL;
-	*group = iommu_group_get(dev);
-	return get_device(dev);
-}
-
-/*
- * Bind what can be bound in the domain that the device is in already. What is
- * lost has no address to send to, so there is nothing to hold back.
- */
-static int repair_device(struct device *dev)
-{
-	struct iommu_msi_binding *msi;
-	struct iommu_domain *domain;
-	struct iommu_group *group;
-	int ret;
-
-	group = iommu_msi_lock(dev, &domain);
-	if (!group)
-		return 0;
-
-	ret = iommu_msi_stage(dev, domain);
-	iommu_msi_commit(dev, domain);
-	hlist_for_each_entry(msi, dev_msis(dev), node) {
-		if (msi->deaf)
-			msi_desc_retrigger(msi_to_desc(msi));
-		msi->deaf = false;
-	}
-	iommu_msi_unlock(group);
-	return ret;
-}
-
-/* One device at a time, and less often as long as it does not help */
-static void iommu_msi_repair(struct work_struct *work)
-{
-	/* A work item does not run twice at a time */
-	static unsigned long delay = REPAIR_DELAY_MIN;
-	struct iommu_group *group;
-	struct device *dev;
-	int ret;
-
-	dev = lost_device_get(&group);
-	if (!dev) {
-		delay = REPAIR_DELAY_MIN;
-		return;
-	}
-
-	ret = repair_device(dev);
-	delay = ret ? min(2 * delay, REPAIR_DELAY_MAX) : REPAIR_DELAY_MIN;
-	mod_delayed_work(system_freezable_wq, &iommu_msi_repair_work,
-			 ret ? delay : 0);
-	iommu_group_put(group);
-	put_device(dev);
+	/* Nothing is stale any more, so this lets the device go */
+	settle_device(dev);
 }
 
 /*
@@ -904,12 +1108,13 @@ int iommu_msi_cookie_create(struct iommu_domain *domain)
  * @base: first IOVA of the window
  *
  * For users who manage the IOVA space of their domain, yet want MSIs to work.
- * They keep the device's %IOMMU_RESV_SW_MSI region free and pass its start. To
+ * They keep the devices' %IOMMU_RESV_SW_MSI region free and pass its start. To
  * call this before the domain is attached keeps MSIs alive that devices in the
  * group already use.
  *
- * The window ends where that region ends; a doorbell outside is refused, and so
- * is any doorbell of a device that has no such region.
+ * The window ends where that region ends, and a doorbell outside is refused. The
+ * first device that needs a doorbell in the domain tells where that is; until
+ * one does that has such a region, any doorbell is refused.
  *
  * Context: Process context, may sleep. The caller serialises with the use of
  *	    the domain.

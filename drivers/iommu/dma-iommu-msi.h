@@ -12,23 +12,24 @@
 
 /**
  * struct iommu_msi_cookie - Book-keeping of the doorbells in one domain
- * @lock: serialises changes of everything below; taken inside the MSI lock of
- *	the groups that are attached to the domain
+ * @lock: serialises changes of what is not constant; taken inside the MSI lock
+ *	of the groups that are attached to the domain
  * @domain: the domain that owns the cookie; constant
  * @id: number of the domain in debugfs and traces, unique since boot; constant
- * @ready: doorbells can be mapped; set once, under the mutex of the group,
- *	before the group's MSIs move to the domain
+ * @ready: doorbells can be mapped; set once, under the mutex of a group, which
+ *	is not @lock, and read under the MSI lock of any group
  * @window: doorbells are mapped in a window that the domain's owner keeps
  *	free, rather than at IOVAs from the DMA API's allocator; constant
  * @window_base: first IOVA of the window; constant
- * @window_last: last IOVA of the window, 0 while no device has told it
+ * @window_last: last IOVA of the window, 0 while no device has told it; the
+ *	first device that does decides
  * @doorbells: mapped doorbells; read under RCU
  * @regions: physical ranges whose writes the hardware does not translate
  * @node: in the list of all cookies; protected by that list's mutex
  * @rcu: frees the cookie after the last reader
  */
 struct iommu_msi_cookie {
-	struct mutex		lock;	/* everything that is not constant */
+	struct mutex		lock;
 	struct iommu_domain	*domain;
 	unsigned int		id;
 	bool			ready;

@@ -16,14 +16,17 @@
 #include <linux/errno.h>
 #include <linux/types.h>
 
+struct device;
 struct iommu_domain;
+struct iommu_group;
 struct iommu_msi_doorbell;
 struct msi_desc;
 struct msi_msg;
 
 /**
  * struct iommu_msi_binding - Ties an MSI descriptor to a mapped doorbell
- * @node: in dev_iommu::msis; protected by the MSI lock of the device's group
+ * @node: in iommu_device_msis::bindings; protected by the MSI lock of the
+ *	device's group
  * @user: in the list of the doorbell's users; protected by the cookie's lock
  * @doorbell: what the message is translated with, NULL where it passes as it
  *	is; written under the group's MSI lock, read under RCU
@@ -34,6 +37,8 @@ struct msi_msg;
  *	the group's MSI lock, read without a lock
  * @deaf: the device could not interrupt in the domain it comes from; protected
  *	by the group's MSI lock
+ * @stale: the message that the device has is not the cached one; protected by
+ *	the group's MSI lock
  * @prepared: the binding is in the list of its device; written under the
  *	group's MSI lock
  *
@@ -48,7 +53,31 @@ struct iommu_msi_binding {
 	phys_addr_t				phys;
 	bool					moved;
 	bool					deaf;
+	bool					stale;
 	bool					prepared;
+};
+
+/**
+ * struct iommu_device_msis - The MSIs of a device, in its struct dev_iommu
+ * @bindings: those that have been prepared
+ * @late: in the list of devices whose messages are not yet what they should be;
+ *	protected by that list's lock
+ * @dev: the device, once it has been in that list
+ * @moving: the group is changing its domain
+ * @held: pci_msi_hold() keeps the device from sending
+ * @access: pci_msi_get_access() lets messages be written to the device
+ * @lossy: the device does not remember the MSIs that it could not send
+ *
+ * Protected by the MSI lock of the device's group.
+ */
+struct iommu_device_msis {
+	struct hlist_head	bindings;
+	struct hlist_node	late;
+	struct device		*dev;
+	bool			moving;
+	bool			held;
+	bool			access;
+	bool			lossy;
 };
 
 #ifdef CONFIG_IOMMU_DMA
@@ -58,6 +87,9 @@ int iommu_dma_prepare_msi(struct msi_desc *desc, phys_addr_t msi_addr);
 void iommu_dma_compose_msi_msg(struct msi_desc *desc, struct msi_msg *msg);
 void iommu_dma_release_msi(struct msi_desc *desc);
 bool iommu_dma_msi_moved(const struct msi_desc *desc);
+void iommu_dma_refresh_msis(struct device *dev);
+struct iommu_group *iommu_dma_lock_msis(struct device *dev);
+void iommu_dma_unlock_msis(struct iommu_group *group);
 
 #else /* CONFIG_IOMMU_DMA */
 
@@ -85,6 +117,19 @@ static inline void iommu_dma_release_msi(struct msi_desc *desc)
 static inline bool iommu_dma_msi_moved(const struct msi_desc *desc)
 {
 	return false;
+}
+
+static inline void iommu_dma_refresh_msis(struct device *dev)
+{
+}
+
+static inline struct iommu_group *iommu_dma_lock_msis(struct device *dev)
+{
+	return NULL;
+}
+
+static inline void iommu_dma_unlock_msis(struct iommu_group *group)
+{
 }
 
 #endif /* CONFIG_IOMMU_DMA */

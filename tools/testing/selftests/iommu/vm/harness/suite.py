@@ -42,13 +42,14 @@ LONG_SECONDS = {"iopf_races": 3600}
 # Devices of which "devices" tells the host where their interrupts go.
 PROVED = 5
 SUITES = {"iommu-dma-msi": "drivers/iommu/dma-iommu-msi-test.c",
+          "iommu-dma-msi-hold": "drivers/iommu/dma-iommu-msi-hold-test.c",
           "iommu-iopf": "drivers/iommu/io-pgfault-test.c"}
 
 
 class Boot:
     """Programs that run in one boot, on what devices, how it is booted.
 
-    kunit names a suite that runs when it boots. One that needs no device runs
+    The KUnit suites whose names begin with kunit run when it boots. One that needs no device runs
     on one machine only; one whose programs need the series not on the base.
     """
 
@@ -64,7 +65,8 @@ BOOTS = {
     "devices": Boot(["msi_devices", "msi_group", "msi_fault", "msi_affinity",
                      "msi_vfio", "msi_trace", "msi_rebind", "msi_fail_nth"],
                     layout.WORKERS + ["edu", "rng", "pair0", "pair1",
-                                      "port3"], kunit="iommu-dma-msi"),
+                                      "port3"]),
+    "kunit": Boot([], [], kunit="iommu-dma-msi", machines=("its",)),
     "ports": Boot(["msi_port", "msi_race"],
                   ["port", "port1", "port2", "port3", "noacs0", "noacs1",
                    "shared"]),
@@ -81,14 +83,20 @@ BOOTS = {
 }
 
 
-def kunit_cases(name):
-    """How many results a suite must show, counted in its source."""
-    path = os.path.join(paths.LINUX, SUITES[name])
-    if not os.path.exists(path):
-        return None
-    with open(path, encoding="utf-8") as file:
-        return len(re.findall(r"^\s*KUNIT_CASE\w*\(", file.read(),
-                              re.MULTILINE))
+def kunit_suites(boot):
+    return [name for name in SUITES if name.startswith(boot.kunit)]
+
+
+def kunit_cases(boot):
+    """How many results the suites must show, counted in their sources."""
+    count = 0
+    for name in kunit_suites(boot):
+        path = os.path.join(paths.LINUX, SUITES[name])
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                count += len(re.findall(r"^\s*KUNIT_CASE\w*\(", file.read(),
+                                        re.MULTILINE))
+    return count
 
 
 def modules(kernels):
@@ -185,7 +193,8 @@ def runs(boot, which, slow):
     factor = 4 if slow else 1
     lines = [(seconds(name) * factor, name) for name in which]
     if with_kunit(boot):
-        lines.insert(0, (10, f"kunit_results {boot.kunit}"))
+        lines.insert(0, (10, "kunit_results " +
+                         " ".join(kunit_suites(boot))))
     return lines
 
 
@@ -193,7 +202,7 @@ def expected(boot, which, leak_scan):
     """(passes, skips) of a boot in which nothing is wrong."""
     passes = sum(TESTS[name][0] for name in which)
     if with_kunit(boot):
-        passes += kunit_cases(boot.kunit) or 1
+        passes += kunit_cases(boot) or 1
     return passes + leak_scan, 0
 
 
@@ -223,7 +232,7 @@ def machine_for(kernel, machine, name, base, watch_memory="640M"):
     slow = kernel in SLOW
     append = boot.append
     if with_kunit(boot):
-        append += f" kunit.enable=1 kunit.filter_glob={boot.kunit}"
+        append += f" kunit.enable=1 kunit.filter_glob={boot.kunit}*"
     lines = runs(boot, programs(kernel, machine, name), slow)
     return VM(f"{kernel}-{machine}-{name}", paths.image(kernel), machine,
               Job(lines, boot.roles, {"IOPF_SCALE": str(LONG)}), base,
