@@ -269,6 +269,22 @@ bool uses_msix(const char *bdf)
 	return msix;
 }
 
+bool msix_masked(const char *bdf)
+{
+	int fd = config_open(bdf, O_RDONLY);
+	bool masked = false;
+	int cap;
+
+	if (fd < 0)
+		return false;
+	cap = find_capability(fd, PCI_CAP_ID_MSIX);
+	if (cap)
+		masked = config_read(fd, cap + PCI_MSIX_FLAGS, 2) &
+			 PCI_MSIX_FLAGS_MASKALL;
+	close(fd);
+	return masked;
+}
+
 /* Maps the device's table; NULL on failure. */
 static u32 *map_table(const char *bdf, int fd, int cap)
 {

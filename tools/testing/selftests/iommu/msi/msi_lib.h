@@ -90,6 +90,8 @@ int set_affinity(int irq, unsigned int cpu);
 
 /* The device's own view: config space, and the table in its BAR. */
 bool uses_msix(const char *bdf);
+/* Is the function masked as a whole? */
+bool msix_masked(const char *bdf);
 int msi_entries(const char *bdf, struct msi_entry *entries, int max);
 int write_msi_address(const char *bdf, int index, u64 addr);
 int read_doorbell(struct doorbell *doorbell);

@@ -122,7 +122,8 @@ static int open_iommufd(struct vfio *vfio)
 	return ret ?: vfio_attach(vfio, vfio->ioas);
 }
 
-static int enable_bus_master(struct vfio *vfio)
+/* Sets @set and clears @clear in the command register. */
+static int change_command(struct vfio *vfio, u16 clear, u16 set)
 {
 	struct vfio_region_info region = { .argsz = sizeof(region),
 		.index = VFIO_PCI_CONFIG_REGION_INDEX };
@@ -134,11 +135,17 @@ static int enable_bus_master(struct vfio *vfio)
 		return ret;
 	if (pread(vfio->device, &command, 2, region.offset + PCI_COMMAND) != 2)
 		return -EIO;
-	command |= PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY;
+	command = (command & ~clear) | set;
 	if (pwrite(vfio->device, &command, 2, region.offset + PCI_COMMAND) !=
 	    2)
 		return -EIO;
 	return 0;
+}
+
+int vfio_set_memory(struct vfio *vfio, bool on)
+{
+	return on ? change_command(vfio, 0, PCI_COMMAND_MEMORY) :
+		    change_command(vfio, PCI_COMMAND_MEMORY, 0);
 }
 
 static int map_bar(struct vfio *vfio)
@@ -174,7 +181,8 @@ int vfio_open(struct vfio *vfio, enum vfio_way way, const char *bdf)
 	if (!ret)
 		ret = way == VFIO_TYPE1 ? open_type1(vfio) :
 		      open_iommufd(vfio);
-	ret = ret ?: enable_bus_master(vfio);
+	ret = ret ?: change_command(vfio, 0, PCI_COMMAND_MASTER |
+				    PCI_COMMAND_MEMORY);
 	return ret ?: map_bar(vfio);
 }
 
@@ -211,19 +219,36 @@ int vfio_map(struct vfio *vfio, void *memory, u64 size, u64 iova)
 	return ioctl_errno(vfio->container, IOMMU_IOAS_MAP, &iommufd);
 }
 
-int vfio_enable_msi(struct vfio *vfio)
+/* @count vectors from @first on; the first of them signals vfio->event. */
+static int set_vectors(struct vfio *vfio, u32 index, u32 first, u32 count)
 {
 	struct {
 		struct vfio_irq_set set;
-		s32 event;
+		s32 events[2];
 	} irqs = {
-		.set = { .argsz = sizeof(irqs), .count = 1,
+		.set = { .start = first, .count = count,
 			 .flags = VFIO_IRQ_SET_DATA_EVENTFD |
 				  VFIO_IRQ_SET_ACTION_TRIGGER,
-			 .index = VFIO_PCI_MSI_IRQ_INDEX },
-		.event = vfio->event };
+			 .index = index },
+		.events = { vfio->event, -1 } };
 
+	irqs.set.argsz = sizeof(irqs.set) + count * sizeof(irqs.events[0]);
 	return ioctl_errno(vfio->device, VFIO_DEVICE_SET_IRQS, &irqs);
+}
+
+int vfio_enable_msi(struct vfio *vfio)
+{
+	return set_vectors(vfio, VFIO_PCI_MSI_IRQ_INDEX, 0, 1);
+}
+
+int vfio_enable_msix(struct vfio *vfio)
+{
+	return set_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, 0, 2);
+}
+
+int vfio_enable_second_msix(struct vfio *vfio)
+{
+	return set_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, 1, 1);
 }
 
 void vfio_disable_msi(struct vfio *vfio)

@@ -30,6 +30,11 @@ int vfio_map(struct vfio *vfio, void *memory, u64 size, u64 iova);
 /* One MSI, which signals vfio->event; off again. */
 int vfio_enable_msi(struct vfio *vfio);
 void vfio_disable_msi(struct vfio *vfio);
+/* Two vectors of MSI-X, of which the first is enabled; the second later on. */
+int vfio_enable_msix(struct vfio *vfio);
+int vfio_enable_second_msix(struct vfio *vfio);
+/* The device's memory decoding: without it, it has no MSI-X table. */
+int vfio_set_memory(struct vfio *vfio, bool on);
 bool vfio_wait_event(struct vfio *vfio, int ms);
 /* iommufd only: a new address space; attaching replaces the one before. */
 int vfio_new_ioas(struct vfio *vfio, u32 *ioas);

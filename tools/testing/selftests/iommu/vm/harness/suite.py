@@ -18,6 +18,7 @@ TESTS = {
     "msi_fault": (2, 40),
     "msi_affinity": (2, 90),
     "msi_vfio": (10, 60),
+    "msi_late": (4, 60),
     "msi_port": (5, 90),
     "msi_trace": (4, 40),
     "msi_rebind": (2, 300),
@@ -63,7 +64,7 @@ class Boot:
 SLOW = ("debug", "kcsan")
 BOOTS = {
     "devices": Boot(["msi_devices", "msi_group", "msi_fault", "msi_affinity",
-                     "msi_vfio", "msi_trace", "msi_rebind", "msi_fail_nth"],
+                     "msi_vfio", "msi_late", "msi_trace", "msi_rebind", "msi_fail_nth"],
                     layout.WORKERS + ["edu", "rng", "pair0", "pair1",
                                       "port3"]),
     "kunit": Boot([], [], kunit="iommu-dma-msi", machines=("its",)),
