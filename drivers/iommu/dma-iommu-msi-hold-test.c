@@ -319,6 +319,41 @@ static void test_suspended(struct kunit *test)
 	set_suspended(false, PCI_D0);
 }
 
+/* The domain is refused: nobody restores anything, so it has to be let go */
+static void test_refused_in_d3hot(struct kunit *test)
+{
+	use_msix(test);
+	fake.pdev->current_state = PCI_D3hot;
+	fake_iommu.window_pages = 0;
+	KUNIT_EXPECT_EQ(test, -ENOSPC,
+			iommu_attach_device(fake.domain, &fake.pdev->dev));
+	expect_settled(test);
+	fake.pdev->current_state = PCI_D0;
+}
+
+/* It is in D0 again when it is let go, but nobody has restored it yet */
+static void test_resumed_too_early(struct kunit *test)
+{
+	bool lossy = false;
+
+	use_msix(test);
+	set_suspended(true, PCI_D3hot);
+	pci_msi_hold(fake.pdev);
+	KUNIT_EXPECT_TRUE(test, pci_msi_is_saved(fake.pdev));
+	set_suspended(false, PCI_D0);
+	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev, &lossy));
+	KUNIT_EXPECT_TRUE(test, msix_is_masked());
+	KUNIT_EXPECT_FALSE(test, fake.pdev->msi_held);
+
+	/* Not suspended, so nothing is forgotten */
+	set_config_word(MSIX_CAP + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE);
+	pci_msi_hold(fake.pdev);
+	KUNIT_EXPECT_FALSE(test, pci_msi_is_saved(fake.pdev));
+	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev, &lossy));
+	KUNIT_EXPECT_FALSE(test, msix_is_masked());
+	KUNIT_EXPECT_FALSE(test, lossy);
+}
+
 /* Nothing is restored before it sends, so it has to be written to */
 static void test_suspended_in_d0(struct kunit *test)
 {
@@ -383,7 +418,6 @@ static void test_freed_while_waiting(struct kunit *test)
 	move(test, NULL);
 	expect_waiting(test);
 	iommu_dma_release_msi(&fake.desc);
-	refresh();
 	KUNIT_EXPECT_FALSE(test, is_late());
 	KUNIT_EXPECT_FALSE(test, fake.pdev->msi_held);
 }
@@ -439,30 +473,54 @@ static void test_enabled_in_between(struct kunit *test)
 	expect_settled(test);
 }
 
+static bool loses(void)
+{
+	bool lossy = false;
+
+	return pci_msi_resume(fake.pdev, &lossy) && lossy;
+}
+
 /* What decides whether interrupts are triggered once */
 static void test_says_what_may_be_lost(struct kunit *test)
 {
 	use_msi(test);
 	pci_msi_hold(fake.pdev);
-	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev));
+	KUNIT_EXPECT_TRUE(test, loses());
 	fake.pdev->dev_flags |= PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
 	pci_msi_hold(fake.pdev);
-	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev));
+	KUNIT_EXPECT_TRUE(test, loses());
 	fake.pdev->dev_flags &= ~PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
 
 	set_config_word(MSI_CAP + PCI_MSI_FLAGS, PCI_MSI_FLAGS_64BIT);
 	pci_msi_hold(fake.pdev);
-	KUNIT_EXPECT_FALSE(test, pci_msi_resume(fake.pdev));
+	KUNIT_EXPECT_FALSE(test, loses());
 	/* Enabled while it was held, and then it wanted to send */
 	pci_msi_hold(fake.pdev);
 	fake.pdev->msi_wanted = true;
-	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev));
+	KUNIT_EXPECT_TRUE(test, loses());
 
 	fake.pdev->msi_enabled = 0;
 	iommu_dma_release_msi(&fake.desc);
 	use_msix(test);
 	pci_msi_hold(fake.pdev);
-	KUNIT_EXPECT_FALSE(test, pci_msi_resume(fake.pdev));
+	KUNIT_EXPECT_FALSE(test, loses());
+}
+
+/* A reset that begins after the messages were written */
+static void test_does_not_answer_at_last(struct kunit *test)
+{
+	bool lossy = false;
+
+	use_msix(test);
+	pci_msi_hold(fake.pdev);
+	fake.dead = true;
+	KUNIT_EXPECT_FALSE(test, pci_msi_resume(fake.pdev, &lossy));
+	KUNIT_EXPECT_TRUE(test, fake.pdev->msi_held);
+	fake.dead = false;
+	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev, &lossy));
+	KUNIT_EXPECT_FALSE(test, fake.pdev->msi_held);
+	KUNIT_EXPECT_EQ(test, PCI_MSIX_FLAGS_ENABLE,
+			config_word(MSIX_CAP + PCI_MSIX_FLAGS));
 }
 
 /* Unplugged: there is nothing to come back for */
@@ -574,6 +632,8 @@ static struct kunit_case hold_test_cases[] = {
 	KUNIT_CASE(test_msi_needs_no_memory),
 	KUNIT_CASE(test_d3hot),
 	KUNIT_CASE(test_suspended),
+	KUNIT_CASE(test_refused_in_d3hot),
+	KUNIT_CASE(test_resumed_too_early),
 	KUNIT_CASE(test_suspended_in_d0),
 	KUNIT_CASE(test_reset_under_way),
 	KUNIT_CASE_SLOW(test_worker_comes_back),
@@ -583,6 +643,7 @@ static struct kunit_case hold_test_cases[] = {
 	KUNIT_CASE(test_answers_all_ones),
 	KUNIT_CASE(test_enabled_in_between),
 	KUNIT_CASE(test_says_what_may_be_lost),
+	KUNIT_CASE(test_does_not_answer_at_last),
 	KUNIT_CASE(test_unplugged),
 	{ }
 };

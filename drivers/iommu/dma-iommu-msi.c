@@ -108,6 +108,7 @@ static HLIST_HEAD(late_devices);
 static unsigned long late_delay;
 
 static void iommu_msi_late(struct work_struct *work);
+static void released(struct device *dev);
 static DECLARE_DELAYED_WORK(late_work, iommu_msi_late);
 
 static inline struct msi_desc *msi_to_desc(struct iommu_msi_binding *msi)
@@ -442,7 +443,8 @@ static void hold_device(struct device *dev)
  *	    remove.
  * Return: 0, or %-ENOMEM: no memory for the book-keeping or the page table;
  *	   %-ENOSPC: no IOVA left below the device's limit or in the window;
- *	   %-EFAULT: the DMA domain cannot be initialised for this device;
+ *	   %-EFAULT: the DMA domain is not initialised, as it does not suit
+ *	   this device, or for want of memory when it was attached;
  *	   or what the IOMMU driver's map_pages() returned.
  */
 int iommu_dma_prepare_msi(struct msi_desc *desc, phys_addr_t msi_addr)
@@ -511,8 +513,10 @@ void iommu_dma_release_msi(struct msi_desc *desc)
 	if (!group)
 		return;
 	/* The device may have left its group before we had the lock */
-	if (msi->prepared)
+	if (msi->prepared) {
 		msi_unlink(msi);
+		released(desc->dev);
+	}
 	iommu_msi_unlock(group);
 }
 
@@ -724,11 +728,16 @@ static void end_writing(struct device *dev)
 static void msi_write(struct iommu_msi_binding *msi)
 {
 	struct msi_desc *desc = msi_to_desc(msi);
-	bool write = true;
+	bool write;
 
-	if (dev_is_pci(desc->dev))
-		write = dev_msis(desc->dev)->access && pci_msi_writable(desc);
+	if (!dev_is_pci(desc->dev)) {
+		msi_desc_rewrite(desc, true);
+		return;
+	}
+	write = dev_msis(desc->dev)->access && pci_msi_writable(desc);
 	msi_desc_rewrite(desc, write);
+	/* Still? Not everybody who changes the power state knows of us. */
+	write = write && pci_msi_writable(desc);
 	msi->stale = !write && !pci_msi_is_saved(to_pci_dev(desc->dev));
 }
 
@@ -834,10 +843,9 @@ static void unhold_device(struct device *dev)
 	struct iommu_device_msis *msis = dev_msis(dev);
 	struct iommu_msi_binding *msi;
 
-	if (msis->held) {
-		msis->held = false;
-		msis->lossy |= pci_msi_resume(to_pci_dev(dev));
-	}
+	if (msis->held && !pci_msi_resume(to_pci_dev(dev), &msis->lossy))
+		return;
+	msis->held = false;
 	hlist_for_each_entry(msi, &msis->bindings, node) {
 		/* Did it send, or want to send, what nobody received? */
 		if (msi->deaf || msis->lossy)
@@ -874,15 +882,13 @@ static void write_stale(struct device *dev)
 	struct iommu_device_msis *msis = dev_msis(dev);
 	struct iommu_msi_binding *msi;
 
-	begin_writing(dev);
 	hlist_for_each_entry(msi, &msis->bindings, node) {
 		if (msi->stale)
 			msi_write(msi);
 	}
-	/* Before the device can change what is in the way: it asks afterwards */
+	/* Before the user can switch memory decoding on: VFIO asks afterwards */
 	if (has_stale(msis))
 		late_add(dev);
-	end_writing(dev);
 }
 
 /*
@@ -893,12 +899,10 @@ static bool settle_device(struct device *dev)
 {
 	struct iommu_device_msis *msis = dev_msis(dev);
 
-	if (has_stale(msis))
-		write_stale(dev);
 	if (!has_stale(msis))
 		unhold_device(dev);
 
-	if (!has_stale(msis) && !has_lost(msis)) {
+	if (!msis->held && !has_stale(msis) && !has_lost(msis)) {
 		late_del(dev);
 		return false;
 	}
@@ -918,9 +922,16 @@ static void repair_msi(struct iommu_msi_binding *msi,
 	if (IS_ERR(db))
 		return;
 	msi->next = db;
-	begin_writing(msi_to_dev(msi));
 	msi_commit(msi, domain);
-	end_writing(msi_to_dev(msi));
+}
+
+/* An MSI less: the device may have waited for just that */
+static void released(struct device *dev)
+{
+	struct iommu_device_msis *msis = dev_msis(dev);
+
+	if (!msis->moving && !hlist_unhashed(&msis->late) && !has_stale(msis))
+		settle_device(dev);
 }
 
 static void refresh_device(struct device *dev)
@@ -937,8 +948,11 @@ static void refresh_device(struct device *dev)
 	msis = dev_msis(dev);
 	/* If the domain is changing, iommu_msi_resume() sees to everything */
 	if (!msis->moving) {
+		begin_writing(dev);
 		hlist_for_each_entry(msi, &msis->bindings, node)
 			repair_msi(msi, domain);
+		write_stale(dev);
+		end_writing(dev);
 		settle_device(dev);
 	}
 	iommu_msi_unlock(group);
@@ -991,8 +1005,8 @@ EXPORT_SYMBOL_GPL(iommu_dma_refresh_msis);
  * @dev: the device
  *
  * For a moment in which nobody may write to the MSI-X table of the device, since
- * its memory decoding is being switched off. Nothing that waits under this lock
- * waits for long.
+ * its memory decoding is being switched off. Whoever holds this lock does not
+ * wait for a reset, or for the lock of a device.
  *
  * Context: Process context, may sleep. Takes the MSI lock of the device's group.
  * Return: what to pass to iommu_dma_unlock_msis(), may be NULL.
@@ -1031,7 +1045,14 @@ EXPORT_SYMBOL_GPL(iommu_dma_unlock_msis);
  */
 void iommu_msi_resume(struct device *dev)
 {
-	dev_msis(dev)->moving = false;
+	struct iommu_device_msis *msis = dev_msis(dev);
+
+	msis->moving = false;
+	if (has_stale(msis)) {
+		begin_writing(dev);
+		write_stale(dev);
+		end_writing(dev);
+	}
 	if (settle_device(dev))
 		late_soon();
 }
@@ -1051,8 +1072,9 @@ void iommu_msi_release_device(struct device *dev)
 
 	hlist_for_each_entry_safe(msi, tmp, &msis->bindings, node)
 		msi_unlink(msi);
-	/* Nothing is stale any more, so this lets the device go */
+	/* Nothing is stale any more, so this lets the device go, if it answers */
 	settle_device(dev);
+	late_del(dev);
 }
 
 /*

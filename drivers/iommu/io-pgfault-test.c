@@ -205,7 +205,7 @@ static void expect_group(struct kunit *test, u32 pasid, u32 grpid, u64 first,
 	iopf_free_group(group);
 }
 
-/* F1: groups that come interleaved, two PASIDs with the same group index. */
+/* Groups that come interleaved, two PASIDs with the same group index. */
 static void iopf_test_interleaved(struct kunit *test)
 {
 	unsigned int i;
@@ -237,7 +237,7 @@ static void iopf_test_reused_index(struct kunit *test)
 	expect_group(test, PASID_A, 1, 0x20, 2);
 }
 
-/* F3: nobody expects a response to these. */
+/* Nobody expects a response to these. */
 static void iopf_test_no_response(struct kunit *test)
 {
 	struct iommu_fault fault = request(PASID_A, 1, 0x1000, LAST);
@@ -316,7 +316,7 @@ static void iopf_test_one_queue(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
 }
 
-/* F2: a flood of groups that never end costs no memory and no service. */
+/* A flood of groups that never end costs no memory and no service. */
 static void iopf_test_flood(struct kunit *test)
 {
 	unsigned int i;
@@ -337,7 +337,7 @@ static void iopf_test_flood(struct kunit *test)
 	expect_group(test, PASID_A, 19998, 0x77, 1);
 }
 
-/* F2: a group too long for the reserve is answered INVALID, as a whole. */
+/* A group too long for the reserve is answered INVALID, as a whole. */
 static void iopf_test_long_group(struct kunit *test)
 {
 	unsigned int i;
@@ -356,7 +356,7 @@ static void iopf_test_long_group(struct kunit *test)
 	expect_group(test, PASID_A, 1, 0, 5);
 }
 
-/* F2: as many groups as granted are taken, what is beyond gets INVALID. */
+/* As many groups as granted are taken, what is beyond gets INVALID. */
 static void iopf_test_reserve(struct kunit *test)
 {
 	unsigned int i, room = 4 + IOPF_SLACK;
@@ -396,7 +396,7 @@ static void use_credits_again(struct iopf_fake *fake,
 		send_full_group(prm->grpid + 1);
 }
 
-/* F2: a device that keeps to its grant is never refused. */
+/* A device that keeps to its grant is never refused. */
 static void iopf_test_credits(struct kunit *test)
 {
 	regrant(test, 4);
@@ -409,7 +409,7 @@ static void iopf_test_credits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->stats.refused);
 }
 
-/* F5: remove answers what is left, whoever has it; the rest is swallowed. */
+/* Remove answers what is left, whoever has it; the rest is swallowed. */
 static void iopf_test_remove(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, 0));
@@ -431,7 +431,7 @@ static void iopf_test_remove(struct kunit *test)
 	ctx->fake->closed = false;
 }
 
-/* F5: detach withdraws what the core has, and leaves a provider's alone. */
+/* Detach withdraws what the core has, and leaves a provider's alone. */
 static void iopf_test_detach(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, LAST));
@@ -464,7 +464,7 @@ static int flush_b_thread(void *data)
 	return 0;
 }
 
-/* F4: flush waits for its PASID, and for that only. */
+/* Flush waits for its PASID, and for that only. */
 static void iopf_test_flush(struct kunit *test)
 {
 	struct task_struct *task;
@@ -521,7 +521,7 @@ static void iopf_test_drain(struct kunit *test)
 			iopf_queue_flush_dev(dev_of(ctx), PASID_A));
 }
 
-/* F8: overflow drops partials of one device; none is left waiting. */
+/* Overflow drops partials of one device; none is left waiting. */
 static void iopf_test_overflow(struct kunit *test)
 {
 	struct iopf_fake *other = iopf_fake_create("iopf-kunit",
@@ -549,7 +549,7 @@ static void iopf_test_overflow(struct kunit *test)
 	iopf_fake_destroy(other);
 }
 
-/* F9: the time limit answers for a handler that does not. */
+/* The time limit answers for a handler that does not. */
 static void iopf_test_timeout(struct kunit *test)
 {
 	ctx->owned = true;

@@ -140,7 +140,7 @@ struct iopf_waiter {
 	struct completion done;
 };
 
-/* PASID and group index: what makes two requests members of one group (F1). */
+/* PASID and group index: what makes two requests members of one group. */
 static u64 iopf_key(const struct iommu_fault_page_request *prm)
 {
 	u64 key = prm->grpid;

@@ -10,7 +10,9 @@ TOP = os.path.abspath(os.path.join(VM_DIR, *[".."] * 5))
 BUILD = os.path.abspath(os.environ.get("BUILD", os.path.join(TOP, "build")))
 WORK = os.path.join(BUILD, "vm")
 TEST = os.path.join(BUILD, "test")
-LINUX = os.path.join(BUILD, "linux")
+# In the series' repository the sources are put together in build/linux.
+IN_TREE = not os.path.exists(os.path.join(TOP, "scripts/overlay"))
+LINUX = TOP if IN_TREE else os.path.join(BUILD, "linux")
 
 KERNELS = {"ours": "kernel", "base": "kernel-base", "debug": "kernel-debug",
            "64k": "kernel-64k", "kcsan": "kernel-kcsan", "rt": "kernel-rt",
@@ -27,6 +29,8 @@ def image(kernel):
     """The bootable Image of a kernel by its short name."""
     path = os.path.join(BUILD, KERNELS[kernel], "arch/arm64/boot/Image")
     if not os.path.exists(path):
+        if IN_TREE:
+            fail(f"{path} is not there: see {VM_DIR}/README.rst")
         how = {"ours": "", "base": " BASE_KERNEL=1", "debug": " DEBUG=1",
                "64k": " PAGES=64k", "kcsan": " KCSAN=1",
                "rt": " RT=1"}.get(kernel)

@@ -37,7 +37,7 @@ TESTS = {
 }
 # How many accesses the SMMU must refuse, and say so on the console.
 REFUSED = {"msi_fault": 2}
-# "make test LONG=1": 10,000 processes killed, 10 million random requests.
+# LONG=1 in the environment: 10,000 processes killed, 10 million random requests.
 LONG = 100 if os.environ.get("LONG") else 1
 LONG_SECONDS = {"iopf_races": 3600}
 # Devices of which "devices" tells the host where their interrupts go.

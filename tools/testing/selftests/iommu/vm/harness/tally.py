@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The results of a part of "make test": printed, counted, written down."""
+"""The results of a run: printed, counted, written down."""
 import os
 import time
 
