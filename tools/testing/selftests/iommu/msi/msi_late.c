@@ -6,6 +6,7 @@
  * there again.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "../../kselftest_harness.h"
 #include "msi_lib.h"
@@ -118,6 +119,38 @@ TEST_F(late, d5_written_with_second_vector)
 	EXPECT_FALSE(msix_masked(bdf));
 	ASSERT_EQ(0, vfio_set_memory(&self->vfio, true));
 	EXPECT_TRUE(leads_to_doorbell(bdf));
+}
+
+static bool wait_runtime_status(const char *bdf, const char *wanted)
+{
+	char path[128], status[32];
+	int tries;
+
+	device_path(bdf, "power/runtime_status", path, sizeof(path));
+	for (tries = 0; tries < 100; tries++) {
+		read_line(path, status, sizeof(status));
+		if (!strcmp(status, wanted))
+			return true;
+		sleep_ms(20);
+	}
+	return false;
+}
+
+/* VFIO wakes the device for as long as it moves it; resuming restores */
+TEST_F(late, d5_right_after_low_power)
+{
+	const char *bdf = self->vfio.bdf;
+
+	ASSERT_EQ(0, vfio_low_power(&self->vfio, true));
+	ASSERT_TRUE(wait_runtime_status(bdf, "suspended"));
+	ASSERT_EQ(0, vfio_attach(&self->vfio, self->vfio.ioas));
+	ASSERT_TRUE(wait_runtime_status(bdf, "suspended"));
+	ASSERT_EQ(0, vfio_low_power(&self->vfio, false));
+	ASSERT_TRUE(wait_runtime_status(bdf, "active"));
+	EXPECT_TRUE(leads_to_doorbell(bdf)) {
+		TH_LOG("the table holds an address of another domain");
+	}
+	EXPECT_FALSE(msix_masked(bdf));
 }
 
 TEST_HARNESS_MAIN

@@ -219,8 +219,9 @@ int vfio_map(struct vfio *vfio, void *memory, u64 size, u64 iova)
 	return ioctl_errno(vfio->container, IOMMU_IOAS_MAP, &iommufd);
 }
 
-/* @count vectors from @first on; the first of them signals vfio->event. */
-static int set_vectors(struct vfio *vfio, u32 index, u32 first, u32 count)
+/* @count vectors from @first on; the first of them signals @event. */
+static int set_vectors(struct vfio *vfio, u32 index, u32 first, u32 count,
+		       int event)
 {
 	struct {
 		struct vfio_irq_set set;
@@ -230,7 +231,7 @@ static int set_vectors(struct vfio *vfio, u32 index, u32 first, u32 count)
 			 .flags = VFIO_IRQ_SET_DATA_EVENTFD |
 				  VFIO_IRQ_SET_ACTION_TRIGGER,
 			 .index = index },
-		.events = { vfio->event, -1 } };
+		.events = { event, -1 } };
 
 	irqs.set.argsz = sizeof(irqs.set) + count * sizeof(irqs.events[0]);
 	return ioctl_errno(vfio->device, VFIO_DEVICE_SET_IRQS, &irqs);
@@ -238,17 +239,23 @@ static int set_vectors(struct vfio *vfio, u32 index, u32 first, u32 count)
 
 int vfio_enable_msi(struct vfio *vfio)
 {
-	return set_vectors(vfio, VFIO_PCI_MSI_IRQ_INDEX, 0, 1);
+	return set_vectors(vfio, VFIO_PCI_MSI_IRQ_INDEX, 0, 1, vfio->event);
 }
 
 int vfio_enable_msix(struct vfio *vfio)
 {
-	return set_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, 0, 2);
+	return set_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, 0, 2, vfio->event);
 }
 
 int vfio_enable_second_msix(struct vfio *vfio)
 {
-	return set_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, 1, 1);
+	int event = eventfd(0, EFD_NONBLOCK);
+	int ret;
+
+	ret = set_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, 1, 1, event);
+	/* Nobody waits for it; VFIO has a reference of its own */
+	close(event);
+	return ret;
 }
 
 void vfio_disable_msi(struct vfio *vfio)
@@ -258,6 +265,17 @@ void vfio_disable_msi(struct vfio *vfio)
 		.index = VFIO_PCI_MSI_IRQ_INDEX };
 
 	ioctl(vfio->device, VFIO_DEVICE_SET_IRQS, &set);
+}
+
+int vfio_low_power(struct vfio *vfio, bool on)
+{
+	struct vfio_device_feature feature = {
+		.argsz = sizeof(feature),
+		.flags = VFIO_DEVICE_FEATURE_SET |
+			 (on ? VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY :
+			       VFIO_DEVICE_FEATURE_LOW_POWER_EXIT) };
+
+	return ioctl_errno(vfio->device, VFIO_DEVICE_FEATURE, &feature);
 }
 
 bool vfio_wait_event(struct vfio *vfio, int ms)

@@ -35,6 +35,8 @@ int vfio_enable_msix(struct vfio *vfio);
 int vfio_enable_second_msix(struct vfio *vfio);
 /* The device's memory decoding: without it, it has no MSI-X table. */
 int vfio_set_memory(struct vfio *vfio, bool on);
+/* The device is suspended until something needs it. */
+int vfio_low_power(struct vfio *vfio, bool on);
 bool vfio_wait_event(struct vfio *vfio, int ms);
 /* iommufd only: a new address space; attaching replaces the one before. */
 int vfio_new_ioas(struct vfio *vfio, u32 *ioas);
