@@ -130,11 +130,11 @@ static struct iommu_domain *fake_domain_alloc(struct device *dev)
 
 static void fake_resv_regions(struct device *dev, struct list_head *list)
 {
+	size_t window = fake_iommu.window_pages * fake_iommu.pgsize;
 	const int prot = IOMMU_WRITE | IOMMU_NOEXEC | IOMMU_MMIO;
 	struct iommu_resv_region *region;
 
-	region = iommu_alloc_resv_region(FAKE_WINDOW_BASE,
-					 fake_iommu.window_pages * fake_iommu.pgsize, prot,
+	region = iommu_alloc_resv_region(FAKE_WINDOW_BASE, window, prot,
 					 IOMMU_RESV_SW_MSI, GFP_KERNEL);
 	if (region)
 		list_add_tail(&region->list, list);

@@ -24,14 +24,14 @@
 #define DOMAIN_NR	0x7fff
 #define MSI_CAP		0x40
 #define MSIX_CAP	0x60
-#define CONFIG_SIZE	PCI_CFG_SPACE_SIZE
+#define REGISTERS	PCI_CFG_SPACE_SIZE
 
 static struct {
 	struct pci_host_bridge	*bridge;
 	struct pci_dev		*pdev;
 	struct iommu_domain	*domain;	/* to move to */
 	struct msi_desc		desc;
-	u8			config[CONFIG_SIZE];
+	u8			config[REGISTERS];
 	unsigned int		writes;		/* to config space */
 	bool			dead;		/* reads are all ones */
 	/* What on_attach saw */
@@ -53,7 +53,7 @@ static int fake_read(struct pci_bus *bus, unsigned int devfn, int where,
 	u8 word[4] = { };
 
 	*val = ~0U;
-	if (devfn || where + size > CONFIG_SIZE)
+	if (devfn || where + size > REGISTERS)
 		return PCIBIOS_DEVICE_NOT_FOUND;
 	if (fake.dead)
 		return 0;
@@ -67,7 +67,7 @@ static int fake_write(struct pci_bus *bus, unsigned int devfn, int where,
 {
 	u8 word[4];
 
-	if (devfn || where + size > CONFIG_SIZE)
+	if (devfn || where + size > REGISTERS)
 		return PCIBIOS_DEVICE_NOT_FOUND;
 	fake.writes++;
 	/* No BARs, and the rest of the header cannot be written */
@@ -539,7 +539,7 @@ static void test_unplugged(struct kunit *test)
 
 static void init_config(void)
 {
-	memset(fake.config, 0, CONFIG_SIZE);
+	memset(fake.config, 0, REGISTERS);
 	set_config_word(PCI_VENDOR_ID, PCI_VENDOR_ID_REDHAT);
 	set_config_word(PCI_DEVICE_ID, 0xfff0);
 	set_config_word(PCI_STATUS, PCI_STATUS_CAP_LIST);

@@ -567,7 +567,8 @@ static void test_window_cookie_errors(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EEXIST,
 			iommu_get_msi_cookie(domain, FAKE_WINDOW_BASE));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			iommu_get_msi_cookie(fake_iommu.attached, FAKE_WINDOW_BASE));
+			iommu_get_msi_cookie(fake_iommu.attached,
+					     FAKE_WINDOW_BASE));
 	iommu_domain_free(domain);
 }
 

@@ -17,11 +17,12 @@
  *  - A doorbell is mapped as long as it has users. It goes with the last one.
  *  - Every prepared MSI is in the list of its device, so that a change of the
  *    group's domain finds it. A PCI device that has a message with an IOVA of a
- *    domain that it has left does not send it: it is held, or suspended with its
- *    MSIs masked or off until it gets the right message. Exceptions are functions
- *    that cannot be held, see pci_msi_hold(), and devices that are not PCI.
- *  - A device that has a lost or a stale message is in the list of late devices,
- *    or its group is changing its domain.
+ *    domain that it has left does not send it: it is held, or suspended with
+ *    its MSIs masked or off until it gets the right message. Exceptions are
+ *    functions that cannot be held, see pci_msi_hold(), and devices that are
+ *    not PCI.
+ *  - A device that is held, or has a lost message, is in the list of late
+ *    devices, or its group is changing its domain.
  *
  * Lock order:
  *	msi_device_data::mutex
@@ -35,8 +36,8 @@
  * iommu_group::mutex, under which the group is attached to a domain, is taken
  * outside msi_lock, and never inside the first two: initialising a DMA domain
  * under it waits for CPU hotplug, which drivers may have stopped when they ask
- * for the number of an interrupt. Nothing here waits for the lock of a device, or
- * for that of its config space: pci_msi_get_access() gives up.
+ * for the number of an interrupt. Nothing here waits for the lock of a device,
+ * or for that of its config space: pci_msi_get_access() gives up.
  *
  * Composing runs under a raw spinlock with interrupts off. It takes no lock: it
  * reads the doorbell under RCU, and doorbells and cookies are freed after a
@@ -55,8 +56,9 @@
  *
  * A message that cannot be written, since the device is being reset or has its
  * memory decoding off, is stale: it is cached, and the device stays held. A
- * message whose doorbell cannot be mapped is lost: all ones. For both the device
- * is late, and a worker comes back to it, as does iommu_dma_refresh_msis().
+ * message whose doorbell cannot be mapped is lost: all ones. For both the
+ * device is late, and a worker comes back to it, as does
+ * iommu_dma_refresh_msis().
  */
 #define pr_fmt(fmt)	"iommu-msi: " fmt
 
@@ -612,7 +614,7 @@ EXPORT_SYMBOL_GPL(iommu_dma_msi_moved);
  * @dev: device in the group
  *
  * Only a DMA domain that has not been used yet needs this. Without success,
- * preparing an MSI in the domain fails, until it is called again for the domain.
+ * preparing an MSI in the domain fails, until it is called again for it.
  *
  * Context: Process context, may sleep, under the mutex of the device's group
  *	    and outside its MSI lock. Takes locks of CPU hotplug.
@@ -629,9 +631,9 @@ void iommu_msi_enable(struct iommu_domain *domain, struct device *dev)
  * iommu_msi_hold() - Keep a device from sending MSIs while its domain changes
  * @dev: device in the group
  *
- * What is held back is delivered or made up for in iommu_msi_resume(), which has
- * to follow; see pci_msi_hold(). A device that is not PCI goes on, and so may
- * one that only prepares its first MSI: if it does, it is held then.
+ * What is held back is delivered or made up for in iommu_msi_resume(), which
+ * has to follow; see pci_msi_hold(). A device that is not PCI goes on. One that
+ * has no MSI yet is held when it prepares its first.
  *
  * Context: Process context, may sleep, under the mutex of the device's group
  *	    and its MSI lock.
@@ -886,7 +888,7 @@ static void write_stale(struct device *dev)
 		if (msi->stale)
 			msi_write(msi);
 	}
-	/* Before the user can switch memory decoding on: VFIO asks afterwards */
+	/* Before user space can switch memory on: VFIO asks afterwards */
 	if (has_stale(msis))
 		late_add(dev);
 }
@@ -990,7 +992,8 @@ static void iommu_msi_late(struct work_struct *work)
  * has ended, rather than have the device wait for up to a second for the next
  * attempt. Costs next to nothing if there is nothing to do.
  *
- * Context: Process context, may sleep. Takes the MSI lock of the device's group.
+ * Context: Process context, may sleep. Takes the MSI lock of the device's
+ *	    group.
  *	    Not under pci_cfg_access_lock() of @dev.
  */
 void iommu_dma_refresh_msis(struct device *dev)
@@ -1004,11 +1007,12 @@ EXPORT_SYMBOL_GPL(iommu_dma_refresh_msis);
  * iommu_dma_lock_msis() - Keep the messages of a device as they are
  * @dev: the device
  *
- * For a moment in which nobody may write to the MSI-X table of the device, since
- * its memory decoding is being switched off. Whoever holds this lock does not
- * wait for a reset, or for the lock of a device.
+ * For a moment in which nobody may write to the MSI-X table of the device,
+ * since its memory decoding is being switched off. Whoever holds this lock does
+ * not wait for a reset, or for the lock of a device.
  *
- * Context: Process context, may sleep. Takes the MSI lock of the device's group.
+ * Context: Process context, may sleep. Takes the MSI lock of the device's
+ *	    group.
  * Return: what to pass to iommu_dma_unlock_msis(), may be NULL.
  */
 struct iommu_group *iommu_dma_lock_msis(struct device *dev)
@@ -1072,7 +1076,7 @@ void iommu_msi_release_device(struct device *dev)
 
 	hlist_for_each_entry_safe(msi, tmp, &msis->bindings, node)
 		msi_unlink(msi);
-	/* Nothing is stale any more, so this lets the device go, if it answers */
+	/* Nothing is stale any more: this lets the device go, if it answers */
 	settle_device(dev);
 	late_del(dev);
 }
@@ -1134,9 +1138,9 @@ int iommu_msi_cookie_create(struct iommu_domain *domain)
  * call this before the domain is attached keeps MSIs alive that devices in the
  * group already use.
  *
- * The window ends where that region ends, and a doorbell outside is refused. The
- * first device that needs a doorbell in the domain tells where that is; until
- * one does that has such a region, any doorbell is refused.
+ * The window ends where that region ends, and a doorbell outside is refused.
+ * The first device that needs a doorbell in the domain tells where that is;
+ * until one does that has such a region, any doorbell is refused.
  *
  * Context: Process context, may sleep. The caller serialises with the use of
  *	    the domain.

@@ -29,7 +29,7 @@
  * @rcu: frees the cookie after the last reader
  */
 struct iommu_msi_cookie {
-	struct mutex		lock;
+	struct mutex		lock;	/* what is not constant */
 	struct iommu_domain	*domain;
 	unsigned int		id;
 	bool			ready;

@@ -140,9 +140,9 @@ void iopf_fake_domain_init(struct iopf_fake_domain *kept,
  */
 int iopf_fake_keep(struct iopf_group *group)
 {
-	struct iopf_fake_domain *kept = container_of(group->attach_handle->domain,
-						     struct iopf_fake_domain,
-						     domain);
+	struct iommu_domain *domain = group->attach_handle->domain;
+	struct iopf_fake_domain *kept =
+		container_of(domain, struct iopf_fake_domain, domain);
 
 	spin_lock(&kept->lock);
 	list_add_tail(&group->node, &kept->groups);

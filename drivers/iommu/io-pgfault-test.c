@@ -128,8 +128,13 @@ static void attach(struct kunit *test, u32 pasid,
 		   struct iommu_attach_handle *handle)
 {
 	KUNIT_ASSERT_EQ(test, 0,
-			iommu_attach_device_pasid(&ctx->kept.domain, dev_of(ctx),
-						  pasid, handle));
+			iommu_attach_device_pasid(&ctx->kept.domain,
+						  dev_of(ctx), pasid, handle));
+}
+
+static void detach(u32 pasid)
+{
+	iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), pasid);
 }
 
 static int iopf_test_init(struct kunit *test)
@@ -153,8 +158,8 @@ static void iopf_test_exit(struct kunit *test)
 	if (IS_ERR_OR_NULL(ctx->fake))
 		return;
 	answer_all();
-	iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_A);
-	iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_B);
+	detach(PASID_A);
+	detach(PASID_B);
 	iopf_queue_free(ctx->queue);
 	answer_all();
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->late);
@@ -439,7 +444,7 @@ static void iopf_test_detach(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, 0, 0));
 	ctx->owned = true;
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 4, 0, LAST));
-	iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_A);
+	detach(PASID_A);
 	KUNIT_EXPECT_EQ(test, 1, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, 1, ctx->fake->records[0].prm.grpid);
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
@@ -632,7 +637,7 @@ static void random_event(struct kunit *test, struct rnd_state *rnd)
 		iopf_queue_flush_dev(dev_of(ctx), random_pasid(rnd));
 		break;
 	case 3:
-		iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_B);
+		detach(PASID_B);
 		attach(test, PASID_B, &ctx->b);
 		break;
 	case 4:
@@ -759,7 +764,7 @@ static void withdraw_all(struct kunit *test, unsigned int how)
 		regrant(test, 64);
 		break;
 	case 1:
-		iommu_detach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_A);
+		detach(PASID_A);
 		attach(test, PASID_A, &ctx->a);
 		break;
 	case 2:
