@@ -5,11 +5,15 @@
  * The function is on a host bridge whose config space is memory, behind the
  * fake IOMMU. A case looks at its registers while a domain is being attached,
  * and afterwards: what is not in a state to be written to must stay quiet, and
- * must be let go as soon as it is.
+ * must be let go as soon as it is. The function has one interrupt, of which the
+ * message that it was given last is kept; writing one is an error where there is
+ * nothing to write to.
  */
 #include <kunit/test.h>
 #include <linux/delay.h>
+#include <linux/interrupt.h>
 #include <linux/iommu.h>
+#include <linux/irqdomain.h>
 #include <linux/jiffies.h>
 #include <linux/msi.h>
 #include <linux/pci.h>
@@ -34,6 +38,12 @@ static struct {
 	u8			config[REGISTERS];
 	unsigned int		writes;		/* to config space */
 	bool			dead;		/* reads are all ones */
+	/* The interrupt */
+	struct irq_domain	*irqs;
+	u64			written;	/* address that it sends to */
+	bool			restored;	/* who restores may write */
+	unsigned int		bad_writes;
+	unsigned int		retriggers;
 	/* What on_attach saw */
 	u16			msi, msix;
 	bool			held;
@@ -109,6 +119,117 @@ static bool is_late(void)
 }
 
 /*
+ * The interrupt
+ */
+
+/* Would the hardware have taken the message just now? */
+static bool can_be_written(void)
+{
+	struct pci_dev *pdev = fake.pdev;
+
+	if (fake.dead || pdev->current_state != PCI_D0)
+		return false;
+	if (fake.desc.pci.msi_attrib.is_msix && !pdev->no_command_memory &&
+	    !(config_word(PCI_COMMAND) & PCI_COMMAND_MEMORY))
+		return false;
+	/* Nobody else may change that state meanwhile */
+	return pdev->block_cfg_access || fake.restored;
+}
+
+static void fake_irq_nop(struct irq_data *data)
+{
+}
+
+static void fake_irq_compose(struct irq_data *data, struct msi_msg *msg)
+{
+	msg->address_lo = lower_32_bits(DOORBELL);
+	msg->address_hi = upper_32_bits(DOORBELL);
+	iommu_dma_compose_msi_msg(&fake.desc, msg);
+}
+
+static void fake_irq_write(struct irq_data *data, struct msi_msg *msg)
+{
+	fake.bad_writes += !can_be_written();
+	fake.written = (u64)msg->address_hi << 32 | msg->address_lo;
+}
+
+static int fake_irq_retrigger(struct irq_data *data)
+{
+	fake.retriggers++;
+	return 1;
+}
+
+static struct irq_chip fake_irq_chip = {
+	.name			= "fake-pci",
+	.irq_mask		= fake_irq_nop,
+	.irq_unmask		= fake_irq_nop,
+	.irq_ack		= fake_irq_nop,
+	.irq_retrigger		= fake_irq_retrigger,
+	.irq_compose_msi_msg	= fake_irq_compose,
+	.irq_write_msi_msg	= fake_irq_write,
+};
+
+static struct msi_domain_info fake_msi_info;
+
+static int fake_irq_alloc(struct irq_domain *domain, unsigned int virq,
+			  unsigned int nr_irqs, void *args)
+{
+	irq_domain_set_info(domain, virq, 0, &fake_irq_chip, NULL,
+			    handle_simple_irq, NULL, NULL);
+	irq_set_msi_desc(virq, &fake.desc);
+	return 0;
+}
+
+static void fake_irq_free(struct irq_domain *domain, unsigned int virq,
+			  unsigned int nr_irqs)
+{
+	irq_domain_reset_irq_data(irq_domain_get_irq_data(domain, virq));
+}
+
+static const struct irq_domain_ops fake_irq_ops = {
+	.alloc	= fake_irq_alloc,
+	.free	= fake_irq_free,
+};
+
+static irqreturn_t nop_handler(int irq, void *data)
+{
+	return IRQ_HANDLED;
+}
+
+/* As if the driver had enabled it: it is active, with the right message */
+static int enable_interrupt(void)
+{
+	int virq = irq_domain_alloc_irqs(fake.irqs, 1, NUMA_NO_NODE, NULL);
+	int ret;
+
+	if (virq < 0)
+		return virq;
+	ret = request_irq(virq, nop_handler, 0, "fake", &fake);
+	if (ret) {
+		irq_domain_free_irqs(virq, 1);
+		return ret;
+	}
+	fake.desc.irq = virq;
+	fake.restored = true;
+	msi_irq_rewrite(virq);
+	fake.restored = false;
+	fake.retriggers = 0;
+	return 0;
+}
+
+static void disable_interrupt(void)
+{
+	int virq = fake.desc.irq;
+
+	if (!virq)
+		return;
+	free_irq(virq, &fake);
+	iommu_dma_release_msi(&fake.desc);
+	irq_domain_free_irqs(virq, 1);
+	fake.desc.irq = 0;
+}
+
+/*
  * What cases do
  */
 
@@ -124,6 +245,7 @@ static void use_msix(struct kunit *test)
 {
 	fake.desc.pci.msi_attrib.is_msix = 1;
 	KUNIT_ASSERT_EQ(test, 0, iommu_dma_prepare_msi(&fake.desc, DOORBELL));
+	KUNIT_ASSERT_EQ(test, 0, enable_interrupt());
 	fake.pdev->msix_enabled = 1;
 	set_config_word(MSIX_CAP + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE);
 }
@@ -132,6 +254,7 @@ static void use_msi(struct kunit *test)
 {
 	fake.desc.pci.msi_attrib.is_64 = 1;
 	KUNIT_ASSERT_EQ(test, 0, iommu_dma_prepare_msi(&fake.desc, DOORBELL));
+	KUNIT_ASSERT_EQ(test, 0, enable_interrupt());
 	fake.pdev->msi_enabled = 1;
 	set_config_word(MSI_CAP + PCI_MSI_FLAGS,
 			PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_64BIT);
@@ -146,15 +269,11 @@ static void move(struct kunit *test, void (*hook)(void))
 	KUNIT_ASSERT_PTR_EQ(test, fake.domain, fake_iommu.attached);
 }
 
-static void expect_right_message(struct kunit *test)
+/* Does what the device was given lead to the doorbell, where it is now? */
+static bool message_is_right(void)
 {
-	struct msi_msg msg = { .address_lo = DOORBELL };
-
-	iommu_dma_compose_msi_msg(&fake.desc, &msg);
-	KUNIT_EXPECT_EQ(test, DOORBELL,
-			iommu_iova_to_phys(fake_iommu.attached,
-					   ((u64)msg.address_hi << 32) |
-					   msg.address_lo));
+	return iommu_iova_to_phys(fake_iommu.attached, fake.written) ==
+	       DOORBELL;
 }
 
 /* The device may send again, and nobody has to come back to it */
@@ -164,7 +283,9 @@ static void expect_settled(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, msix_is_masked());
 	KUNIT_EXPECT_FALSE(test, is_late());
 	KUNIT_EXPECT_FALSE(test, fake.desc.iommu_msi.stale);
-	expect_right_message(test);
+	if (fake.desc.irq)
+		KUNIT_EXPECT_TRUE(test, message_is_right());
+	KUNIT_EXPECT_EQ(test, 0, fake.bad_writes);
 }
 
 static void expect_waiting(struct kunit *test)
@@ -173,7 +294,8 @@ static void expect_waiting(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, msix_is_masked());
 	KUNIT_EXPECT_TRUE(test, is_late());
 	KUNIT_EXPECT_TRUE(test, fake.desc.iommu_msi.stale);
-	expect_right_message(test);
+	KUNIT_EXPECT_EQ(test, 0, fake.bad_writes);
+	KUNIT_EXPECT_EQ(test, 0, fake.retriggers);
 }
 
 static void refresh(void)
@@ -192,6 +314,7 @@ static void test_masks_msix(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL,
 			fake.msix);
 	expect_settled(test);
+	KUNIT_EXPECT_EQ(test, 0, fake.retriggers);
 }
 
 static void test_keeps_what_driver_masked(struct kunit *test)
@@ -212,6 +335,7 @@ static void test_switches_msi_off(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PCI_MSI_FLAGS_64BIT | PCI_MSI_FLAGS_ENABLE,
 			config_word(MSI_CAP + PCI_MSI_FLAGS));
 	expect_settled(test);
+	KUNIT_EXPECT_EQ(test, 1, fake.retriggers);
 }
 
 /* It would raise INTx, so it goes on */
@@ -223,6 +347,7 @@ static void test_leaves_intx_quirk(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PCI_MSI_FLAGS_64BIT | PCI_MSI_FLAGS_ENABLE,
 			fake.msi);
 	expect_settled(test);
+	KUNIT_EXPECT_EQ(test, 1, fake.retriggers);
 }
 
 static void prepare_and_look(void)
@@ -256,6 +381,7 @@ static void test_memory_decoding_off(struct kunit *test)
 	expect_waiting(test);
 	refresh();
 	expect_waiting(test);
+	KUNIT_EXPECT_FALSE(test, message_is_right());
 	set_memory_decoding(true);
 	refresh();
 	expect_settled(test);
@@ -291,32 +417,64 @@ static void test_d3hot(struct kunit *test)
 	expect_settled(test);
 }
 
-static void set_suspended(bool suspended, pci_power_t state)
+/* As if it had been suspended: what is known of it, and what is not restored */
+static void suspend(struct kunit *test, pci_power_t state)
 {
 	struct device *dev = &fake.pdev->dev;
 
+	pci_save_state(fake.pdev);
 	pm_runtime_disable(dev);
-	if (suspended)
-		pm_runtime_set_suspended(dev);
-	else
-		pm_runtime_set_active(dev);
+	KUNIT_ASSERT_EQ(test, 0, pm_runtime_set_suspended(dev));
 	pm_runtime_enable(dev);
+	pm_runtime_allow(dev);
 	fake.pdev->current_state = state;
 }
 
-/*
- * Resuming restores the cached message and lets the function go, so nobody has
- * to come back to it. Until then it has the old message, and must be quiet.
- */
-static void test_suspended(struct kunit *test)
+/* By the PCI core, which restores its state */
+static void resume(struct kunit *test)
+{
+	fake.restored = true;
+	pm_runtime_forbid(&fake.pdev->dev);
+	fake.restored = false;
+	KUNIT_ASSERT_TRUE(test, pm_runtime_active(&fake.pdev->dev));
+	KUNIT_ASSERT_EQ(test, PCI_D0, fake.pdev->current_state);
+}
+
+/* It is woken for the change, or its registers might not be reached */
+static void test_wakes_suspended(struct kunit *test)
 {
 	use_msix(test);
-	set_suspended(true, PCI_D3hot);
+	suspend(test, PCI_D3hot);
+	fake.restored = true;
+	move(test, look);
+	fake.restored = false;
+	KUNIT_EXPECT_TRUE(test, fake.msix & PCI_MSIX_FLAGS_MASKALL);
+	expect_settled(test);
+	resume(test);
+	KUNIT_EXPECT_FALSE(test, msix_is_masked());
+}
+
+/*
+ * Suspended while it waits: resuming will restore the cached message and let the
+ * function go, so nobody has to come back to it. Until then it has the old
+ * message, and must be quiet.
+ */
+static void test_suspended_while_waiting(struct kunit *test)
+{
+	use_msix(test);
+	set_memory_decoding(false);
 	move(test, NULL);
+	expect_waiting(test);
+	set_memory_decoding(true);
+	suspend(test, PCI_D3hot);
+	refresh();
 	KUNIT_EXPECT_TRUE(test, msix_is_masked());
 	KUNIT_EXPECT_FALSE(test, fake.pdev->msi_held);
 	KUNIT_EXPECT_FALSE(test, is_late());
-	set_suspended(false, PCI_D0);
+	KUNIT_EXPECT_FALSE(test, message_is_right());
+
+	resume(test);
+	KUNIT_EXPECT_FALSE(test, msix_is_masked());
 }
 
 /* The domain is refused: nobody restores anything, so it has to be let go */
@@ -337,16 +495,17 @@ static void test_resumed_too_early(struct kunit *test)
 	bool lossy = false;
 
 	use_msix(test);
-	set_suspended(true, PCI_D3hot);
 	pci_msi_hold(fake.pdev);
+	suspend(test, PCI_D3hot);
 	KUNIT_EXPECT_TRUE(test, pci_msi_is_saved(fake.pdev));
-	set_suspended(false, PCI_D0);
+	fake.pdev->current_state = PCI_D0;
 	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev, &lossy));
 	KUNIT_EXPECT_TRUE(test, msix_is_masked());
 	KUNIT_EXPECT_FALSE(test, fake.pdev->msi_held);
+	resume(test);
+	KUNIT_EXPECT_FALSE(test, msix_is_masked());
 
 	/* Not suspended, so nothing is forgotten */
-	set_config_word(MSIX_CAP + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE);
 	pci_msi_hold(fake.pdev);
 	KUNIT_EXPECT_FALSE(test, pci_msi_is_saved(fake.pdev));
 	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev, &lossy));
@@ -354,14 +513,34 @@ static void test_resumed_too_early(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, lossy);
 }
 
-/* Nothing is restored before it sends, so it has to be written to */
-static void test_suspended_in_d0(struct kunit *test)
+/* Held twice before it is restored: the second finds it masked by the first */
+static void test_held_again_while_suspended(struct kunit *test)
+{
+	bool lossy = false;
+
+	use_msix(test);
+	pci_msi_hold(fake.pdev);
+	suspend(test, PCI_D3hot);
+	KUNIT_EXPECT_TRUE(test, pci_msi_is_saved(fake.pdev));
+	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev, &lossy));
+	pci_msi_hold(fake.pdev);
+	resume(test);
+	KUNIT_EXPECT_TRUE(test, msix_is_masked());
+	KUNIT_EXPECT_TRUE(test, pci_msi_resume(fake.pdev, &lossy));
+	KUNIT_EXPECT_FALSE(test, msix_is_masked());
+}
+
+/* Not reached, so it is not known to be quiet until it is restored */
+static void test_not_saved_if_not_reached(struct kunit *test)
 {
 	use_msix(test);
-	set_suspended(true, PCI_D0);
-	move(test, NULL);
-	expect_settled(test);
-	set_suspended(false, PCI_D0);
+	fake.dead = true;
+	pci_msi_hold(fake.pdev);
+	fake.dead = false;
+	suspend(test, PCI_D3hot);
+	KUNIT_EXPECT_FALSE(test, pci_msi_is_saved(fake.pdev));
+	pci_msi_resume(fake.pdev, NULL);
+	resume(test);
 }
 
 /* Somebody resets the function, and waits for a lock that we may be under */
@@ -417,12 +596,16 @@ static void test_freed_while_waiting(struct kunit *test)
 	set_memory_decoding(false);
 	move(test, NULL);
 	expect_waiting(test);
-	iommu_dma_release_msi(&fake.desc);
+	disable_interrupt();
 	KUNIT_EXPECT_FALSE(test, is_late());
 	KUNIT_EXPECT_FALSE(test, fake.pdev->msi_held);
+	KUNIT_EXPECT_FALSE(test, msix_is_masked());
 }
 
-/* The worker must not find what has gone */
+/*
+ * It leaves its IOMMU while it is late, and does not answer any more. The worker
+ * must not find it, nor the next user find it held.
+ */
 static void test_leaves_while_waiting(struct kunit *test)
 {
 	use_msix(test);
@@ -430,10 +613,15 @@ static void test_leaves_while_waiting(struct kunit *test)
 	move(test, NULL);
 	iommu_detach_device(fake.domain, &fake.pdev->dev);
 	expect_waiting(test);
-	fake.pdev->msix_enabled = 0;
+	fake.dead = true;
+	fake.pdev->msix_enabled = 1;
+	get_device(&fake.pdev->dev);
 	pci_stop_and_remove_bus_device_locked(fake.pdev);
-	fake.pdev = NULL;
+	KUNIT_EXPECT_FALSE(test, fake.pdev->msi_held);
+	KUNIT_EXPECT_NULL(test, fake.pdev->dev.iommu);
 	msleep(100);
+	put_device(&fake.pdev->dev);
+	fake.pdev = NULL;
 }
 
 /* All ones are no state to go back to, and not to be written back */
@@ -454,13 +642,16 @@ static void test_answers_all_ones(struct kunit *test)
 			config_word(MSIX_CAP + PCI_MSIX_FLAGS));
 }
 
+/* The driver's probe, or a restore, enables it: that is noted, and waits */
 static void enable_later(void)
 {
 	fake.desc.pci.msi_attrib.is_64 = 1;
-	fake.ret = iommu_dma_prepare_msi(&fake.desc, DOORBELL);
+	fake.ret = iommu_dma_prepare_msi(&fake.desc, DOORBELL) ?:
+		   enable_interrupt();
 	fake.pdev->msi_enabled = 1;
-	/* As pci_msi_set_enable() would for a function that is held */
-	fake.pdev->msi_wanted = true;
+	pci_msi_write_control(fake.pdev,
+			      PCI_MSI_FLAGS_64BIT | PCI_MSI_FLAGS_ENABLE);
+	look();
 }
 
 /* Plain MSI that was wanted while it was held may have been lost */
@@ -468,7 +659,24 @@ static void test_enabled_in_between(struct kunit *test)
 {
 	move(test, enable_later);
 	KUNIT_EXPECT_EQ(test, 0, fake.ret);
+	KUNIT_EXPECT_EQ(test, PCI_MSI_FLAGS_64BIT, fake.msi);
 	KUNIT_EXPECT_EQ(test, PCI_MSI_FLAGS_64BIT | PCI_MSI_FLAGS_ENABLE,
+			config_word(MSI_CAP + PCI_MSI_FLAGS));
+	expect_settled(test);
+	KUNIT_EXPECT_EQ(test, 1, fake.retriggers);
+}
+
+static void switch_off(void)
+{
+	pci_msi_write_control(fake.pdev, PCI_MSI_FLAGS_64BIT);
+}
+
+/* The user of an assigned device: it stays off */
+static void test_switched_off_in_between(struct kunit *test)
+{
+	use_msi(test);
+	move(test, switch_off);
+	KUNIT_EXPECT_EQ(test, PCI_MSI_FLAGS_64BIT,
 			config_word(MSI_CAP + PCI_MSI_FLAGS));
 	expect_settled(test);
 }
@@ -496,11 +704,11 @@ static void test_says_what_may_be_lost(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, loses());
 	/* Enabled while it was held, and then it wanted to send */
 	pci_msi_hold(fake.pdev);
-	fake.pdev->msi_wanted = true;
+	pci_msi_write_control(fake.pdev, PCI_MSI_FLAGS_ENABLE);
 	KUNIT_EXPECT_TRUE(test, loses());
 
 	fake.pdev->msi_enabled = 0;
-	iommu_dma_release_msi(&fake.desc);
+	disable_interrupt();
 	use_msix(test);
 	pci_msi_hold(fake.pdev);
 	KUNIT_EXPECT_FALSE(test, loses());
@@ -550,6 +758,20 @@ static void init_config(void)
 	set_config_word(MSIX_CAP, PCI_CAP_ID_MSIX);
 }
 
+static int hold_test_init_irqs(void)
+{
+	struct fwnode_handle *fwnode = irq_domain_alloc_named_fwnode("fake-pci");
+
+	if (!fwnode)
+		return -ENOMEM;
+	fake.irqs = irq_domain_create_hierarchy(NULL, 0, 1, fwnode,
+						&fake_irq_ops, &fake_msi_info);
+	if (fake.irqs)
+		return 0;
+	irq_domain_free_fwnode(fwnode);
+	return -ENOMEM;
+}
+
 static int hold_test_init_pci(struct kunit *test)
 {
 	fake.bridge = pci_alloc_host_bridge(0);
@@ -580,7 +802,8 @@ static int hold_test_init(struct kunit *test)
 	memset(&fake, 0, sizeof(fake));
 	init_config();
 	KUNIT_ASSERT_EQ(test, 0, fake_iommu_create("iommu-msi-hold-test"));
-	ret = hold_test_init_pci(test) ?:
+	ret = hold_test_init_irqs() ?: hold_test_init_pci(test) ?:
+	      msi_setup_device_data(&fake.pdev->dev) ?:
 	      fake_iommu_add_device(&fake.pdev->dev);
 	if (ret)
 		return ret;
@@ -598,8 +821,10 @@ static int hold_test_init(struct kunit *test)
 static void hold_test_exit(struct kunit *test)
 {
 	struct pci_bus *bus = fake.bridge ? fake.bridge->bus : NULL;
+	struct fwnode_handle *fwnode;
 
 	fake.dead = false;
+	disable_interrupt();
 	if (fake.pdev) {
 		iommu_dma_release_msi(&fake.desc);
 		if (fake.domain && fake_iommu.attached == fake.domain)
@@ -617,6 +842,11 @@ static void hold_test_exit(struct kunit *test)
 	}
 	if (fake.domain)
 		iommu_domain_free(fake.domain);
+	if (fake.irqs) {
+		fwnode = fake.irqs->fwnode;
+		irq_domain_remove(fake.irqs);
+		irq_domain_free_fwnode(fwnode);
+	}
 	fake_iommu_destroy();
 }
 
@@ -631,10 +861,12 @@ static struct kunit_case hold_test_cases[] = {
 	KUNIT_CASE(test_virtual_function),
 	KUNIT_CASE(test_msi_needs_no_memory),
 	KUNIT_CASE(test_d3hot),
-	KUNIT_CASE(test_suspended),
+	KUNIT_CASE(test_wakes_suspended),
+	KUNIT_CASE(test_suspended_while_waiting),
 	KUNIT_CASE(test_refused_in_d3hot),
 	KUNIT_CASE(test_resumed_too_early),
-	KUNIT_CASE(test_suspended_in_d0),
+	KUNIT_CASE(test_held_again_while_suspended),
+	KUNIT_CASE(test_not_saved_if_not_reached),
 	KUNIT_CASE(test_reset_under_way),
 	KUNIT_CASE_SLOW(test_worker_comes_back),
 	KUNIT_CASE(test_moves_on_while_waiting),
@@ -642,6 +874,7 @@ static struct kunit_case hold_test_cases[] = {
 	KUNIT_CASE(test_leaves_while_waiting),
 	KUNIT_CASE(test_answers_all_ones),
 	KUNIT_CASE(test_enabled_in_between),
+	KUNIT_CASE(test_switched_off_in_between),
 	KUNIT_CASE(test_says_what_may_be_lost),
 	KUNIT_CASE(test_does_not_answer_at_last),
 	KUNIT_CASE(test_unplugged),

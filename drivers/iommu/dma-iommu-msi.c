@@ -48,11 +48,11 @@
  * A group changes its domain in these steps under its mutex, those in brackets
  * under its MSI lock too. The first holds back the devices' messages, as an
  * IOVA of the old domain may be anything in the new one:
- *	[iommu_msi_hold()], attach, iommu_msi_enable(), [iommu_msi_stage() and
- *	iommu_msi_commit() or iommu_msi_unstage()], [iommu_msi_resume()]
+ *	iommu_msi_hold(), attach, iommu_msi_enable(), [iommu_msi_stage() and
+ *	iommu_msi_commit() or iommu_msi_unstage()], iommu_msi_resume()
  * Only staging can fail, and then the old domain is attached again. An MSI that
- * is prepared between the first and the second brackets is bound in the old
- * domain, its device held, and moves too.
+ * is prepared between the first and the third step is bound in the old domain,
+ * its device held, and moves too.
  *
  * A message that cannot be written, since the device is being reset or has its
  * memory decoding off, is stale: it is cached, and the device stays held. A
@@ -70,7 +70,9 @@
 #include <linux/iommu.h>
 #include <linux/msi.h>
 #include <linux/pci.h>
+#include <linux/pm_runtime.h>
 #include <linux/rculist.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -337,6 +339,7 @@ doorbell_get(struct iommu_domain *domain, struct msi_desc *desc,
 {
 	struct iommu_msi_cookie *cookie;
 	struct iommu_msi_doorbell *db;
+	unsigned int flags;
 	u64 limit;
 
 	/* Pairs with smp_store_release() in cookie_publish() */
@@ -353,7 +356,10 @@ doorbell_get(struct iommu_domain *domain, struct msi_desc *desc,
 	if (!db) {
 		if (region_covers(cookie, phys))
 			return NULL;
+		/* Restoring a disk's messages may wait for the MSI lock */
+		flags = memalloc_noio_save();
 		db = doorbell_map(cookie, desc->dev, phys, limit);
+		memalloc_noio_restore(flags);
 	}
 	if (!IS_ERR(db))
 		db->users++;
@@ -627,24 +633,53 @@ void iommu_msi_enable(struct iommu_domain *domain, struct device *dev)
 		WRITE_ONCE(cookie->ready, true);
 }
 
+/* Its registers cannot be reached, or not for sure, while it is suspended */
+static void wake_device(struct device *dev)
+{
+	struct iommu_domain *domain;
+	struct iommu_group *group;
+	bool live;
+
+	group = iommu_msi_lock(dev, &domain);
+	if (!group)
+		return;
+	live = dev_is_pci(dev) && !hlist_empty(&dev_msis(dev)->bindings);
+	iommu_msi_unlock(group);
+
+	/* Not under the MSI lock: resuming restores messages, and takes it */
+	if (live)
+		dev->iommu->msi.awake = pm_runtime_resume_and_get(dev) >= 0;
+}
+
 /**
  * iommu_msi_hold() - Keep a device from sending MSIs while its domain changes
  * @dev: device in the group
  *
  * What is held back is delivered or made up for in iommu_msi_resume(), which
  * has to follow; see pci_msi_hold(). A device that is not PCI goes on. One that
- * has no MSI yet is held when it prepares its first.
+ * has no MSI yet is held when it prepares its first. A PCI device that is
+ * suspended at run time is resumed; whoever has a driver that uses no DMA API,
+ * and so may be bound now, must be ready for that.
  *
  * Context: Process context, may sleep, under the mutex of the device's group
- *	    and its MSI lock.
+ *	    and outside its MSI lock.
  */
 void iommu_msi_hold(struct device *dev)
 {
-	struct iommu_device_msis *msis = dev_msis(dev);
+	struct iommu_device_msis *msis;
+	struct iommu_domain *domain;
+	struct iommu_group *group;
 
+	wake_device(dev);
+
+	group = iommu_msi_lock(dev, &domain);
+	if (!group)
+		return;
+	msis = dev_msis(dev);
 	msis->moving = true;
 	if (!hlist_empty(&msis->bindings))
 		hold_device(dev);
+	iommu_msi_unlock(group);
 }
 
 /**
@@ -804,7 +839,7 @@ static void late_add(struct device *dev)
 
 	guard(spinlock)(&late_lock);
 	msis->dev = dev;
-	if (hlist_unhashed(&msis->late))
+	if (!msis->gone && hlist_unhashed(&msis->late))
 		hlist_add_head(&msis->late, &late_devices);
 }
 
@@ -857,15 +892,15 @@ static void unhold_device(struct device *dev)
 	msis->lossy = false;
 }
 
-static bool has_stale(struct iommu_device_msis *msis)
+static struct iommu_msi_binding *first_stale(struct iommu_device_msis *msis)
 {
 	struct iommu_msi_binding *msi;
 
 	hlist_for_each_entry(msi, &msis->bindings, node) {
 		if (msi->stale)
-			return true;
+			return msi;
 	}
-	return false;
+	return NULL;
 }
 
 static bool has_lost(struct iommu_device_msis *msis)
@@ -882,15 +917,21 @@ static bool has_lost(struct iommu_device_msis *msis)
 static void write_stale(struct device *dev)
 {
 	struct iommu_device_msis *msis = dev_msis(dev);
-	struct iommu_msi_binding *msi;
+	struct iommu_msi_binding *msi = first_stale(msis);
 
+	if (!msi)
+		return;
+	/* Resets fail as long as there is access: not for nothing */
+	if (pci_msi_writable(msi_to_desc(msi)))
+		begin_writing(dev);
 	hlist_for_each_entry(msi, &msis->bindings, node) {
 		if (msi->stale)
 			msi_write(msi);
 	}
 	/* Before user space can switch memory on: VFIO asks afterwards */
-	if (has_stale(msis))
+	if (first_stale(msis))
 		late_add(dev);
+	end_writing(dev);
 }
 
 /*
@@ -901,10 +942,10 @@ static bool settle_device(struct device *dev)
 {
 	struct iommu_device_msis *msis = dev_msis(dev);
 
-	if (!has_stale(msis))
+	if (!first_stale(msis))
 		unhold_device(dev);
 
-	if (!msis->held && !has_stale(msis) && !has_lost(msis)) {
+	if (!msis->held && !first_stale(msis) && !has_lost(msis)) {
 		late_del(dev);
 		return false;
 	}
@@ -932,7 +973,7 @@ static void released(struct device *dev)
 {
 	struct iommu_device_msis *msis = dev_msis(dev);
 
-	if (!msis->moving && !hlist_unhashed(&msis->late) && !has_stale(msis))
+	if (!msis->moving && !hlist_unhashed(&msis->late) && !first_stale(msis))
 		settle_device(dev);
 }
 
@@ -950,11 +991,13 @@ static void refresh_device(struct device *dev)
 	msis = dev_msis(dev);
 	/* If the domain is changing, iommu_msi_resume() sees to everything */
 	if (!msis->moving) {
-		begin_writing(dev);
-		hlist_for_each_entry(msi, &msis->bindings, node)
-			repair_msi(msi, domain);
+		if (has_lost(msis)) {
+			begin_writing(dev);
+			hlist_for_each_entry(msi, &msis->bindings, node)
+				repair_msi(msi, domain);
+			end_writing(dev);
+		}
 		write_stale(dev);
-		end_writing(dev);
 		settle_device(dev);
 	}
 	iommu_msi_unlock(group);
@@ -1045,20 +1088,26 @@ EXPORT_SYMBOL_GPL(iommu_dma_unlock_msis);
  * has a stale message stays held until it has been written.
  *
  * Context: Process context, may sleep, under the mutex of the device's group
- *	    and its MSI lock.
+ *	    and outside its MSI lock.
  */
 void iommu_msi_resume(struct device *dev)
 {
-	struct iommu_device_msis *msis = dev_msis(dev);
+	struct iommu_device_msis *msis;
+	struct iommu_domain *domain;
+	struct iommu_group *group;
 
+	group = iommu_msi_lock(dev, &domain);
+	if (!group)
+		return;
+	msis = dev_msis(dev);
 	msis->moving = false;
-	if (has_stale(msis)) {
-		begin_writing(dev);
-		write_stale(dev);
-		end_writing(dev);
-	}
+	write_stale(dev);
 	if (settle_device(dev))
 		late_soon();
+	if (msis->awake)
+		pm_runtime_put(dev);
+	msis->awake = false;
+	iommu_msi_unlock(group);
 }
 
 /**
@@ -1076,8 +1125,11 @@ void iommu_msi_release_device(struct device *dev)
 
 	hlist_for_each_entry_safe(msi, tmp, &msis->bindings, node)
 		msi_unlink(msi);
-	/* Nothing is stale any more: this lets the device go, if it answers */
-	settle_device(dev);
+	/* The worker may have it in its hands: it must not come back */
+	msis->gone = true;
+	if (msis->held)
+		pci_msi_resume(to_pci_dev(dev), NULL);
+	msis->held = false;
 	late_del(dev);
 }
 

@@ -64,6 +64,8 @@ struct iommu_msi_binding {
  *	protected by that list's lock
  * @dev: the device, once it has been in that list
  * @moving: the group is changing its domain
+ * @gone: the device is leaving its group
+ * @awake: it was resumed for the change, and is kept from being suspended
  * @held: pci_msi_hold() keeps the device from sending
  * @access: pci_msi_get_access() lets messages be written to the device
  * @lossy: the device does not remember the MSIs that it could not send
@@ -75,6 +77,8 @@ struct iommu_device_msis {
 	struct hlist_node	late;
 	struct device		*dev;
 	bool			moving;
+	bool			gone;
+	bool			awake;
 	bool			held;
 	bool			access;
 	bool			lossy;
