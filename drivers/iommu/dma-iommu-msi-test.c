@@ -42,6 +42,7 @@ static struct {
 	unsigned long		hwirqs;		/* in use */
 	unsigned int		writes;
 	unsigned int		retriggers;
+	unsigned int		fail_alloc;	/* the n-th, once prepared */
 	bool			activate_early;	/* as PCI does */
 	struct mover		*on_write;	/* once, before a message */
 } fake;
@@ -92,6 +93,8 @@ static int fake_irq_alloc(struct irq_domain *domain, unsigned int virq,
 	ret = iommu_dma_prepare_msi(info->desc, fake.doorbell[hwirq]);
 	if (ret)
 		return ret;
+	if (fake.fail_alloc && !--fake.fail_alloc)
+		return -ENOSPC;
 
 	fake.hwirqs |= BIT(hwirq);
 	irq_domain_set_info(domain, virq, hwirq, &fake_irq_chip, NULL,
@@ -410,6 +413,20 @@ static void test_map_fails(struct kunit *test)
 	}
 	fake_iommu.fail_map = 5;
 	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(4));
+	free_vectors();
+	expect_clean(test);
+}
+
+/* Something else fails once the doorbell is mapped: the MSI core releases it */
+static void test_alloc_fails_once_prepared(struct kunit *test)
+{
+	for (int i = 1; i <= 3; i++) {
+		fake.fail_alloc = i;
+		KUNIT_EXPECT_LT(test, alloc_vectors(3), 0);
+		KUNIT_EXPECT_EQ(test, 0, fake.fail_alloc);
+		expect_clean(test);
+	}
+	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(3));
 	free_vectors();
 	expect_clean(test);
 }
@@ -1019,6 +1036,7 @@ static struct kunit_case msi_test_cases[] = {
 	KUNIT_CASE(test_release_is_idempotent),
 	KUNIT_CASE(test_hw_region_passes),
 	KUNIT_CASE(test_map_fails),
+	KUNIT_CASE(test_alloc_fails_once_prepared),
 	KUNIT_CASE(test_map_errno),
 	KUNIT_CASE_PARAM(test_iova_exhaustion, dma_gen_params),
 	KUNIT_CASE(test_limit_needs_second_mapping),
