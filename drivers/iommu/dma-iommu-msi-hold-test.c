@@ -6,8 +6,8 @@
  * fake IOMMU. A case looks at its registers while a domain is being attached,
  * and afterwards: what is not in a state to be written to must stay quiet, and
  * must be let go as soon as it is. The function has one interrupt, of which the
- * message that it was given last is kept; writing one is an error where there is
- * nothing to write to.
+ * message that it was given last is kept; writing one is an error where there
+ * is nothing to write to.
  */
 #include <kunit/test.h>
 #include <linux/delay.h>
@@ -437,7 +437,7 @@ static void resume(struct kunit *test)
 	pm_runtime_forbid(&fake.pdev->dev);
 	fake.restored = false;
 	KUNIT_ASSERT_TRUE(test, pm_runtime_active(&fake.pdev->dev));
-	KUNIT_ASSERT_EQ(test, PCI_D0, fake.pdev->current_state);
+	KUNIT_ASSERT_TRUE(test, fake.pdev->current_state == PCI_D0);
 }
 
 /* It is woken for the change, or its registers might not be reached */
@@ -455,8 +455,8 @@ static void test_wakes_suspended(struct kunit *test)
 }
 
 /*
- * Suspended while it waits: resuming will restore the cached message and let the
- * function go, so nobody has to come back to it. Until then it has the old
+ * Suspended while it waits: resuming will restore the cached message and let
+ * the function go, so nobody has to come back to it. Until then it has the old
  * message, and must be quiet.
  */
 static void test_suspended_while_waiting(struct kunit *test)
@@ -603,8 +603,8 @@ static void test_freed_while_waiting(struct kunit *test)
 }
 
 /*
- * It leaves its IOMMU while it is late, and does not answer any more. The worker
- * must not find it, nor the next user find it held.
+ * It leaves its IOMMU while it is late, and does not answer any more. The
+ * worker must not find it, nor the next user find it held.
  */
 static void test_leaves_while_waiting(struct kunit *test)
 {
@@ -760,8 +760,9 @@ static void init_config(void)
 
 static int hold_test_init_irqs(void)
 {
-	struct fwnode_handle *fwnode = irq_domain_alloc_named_fwnode("fake-pci");
+	struct fwnode_handle *fwnode;
 
+	fwnode = irq_domain_alloc_named_fwnode("fake-pci");
 	if (!fwnode)
 		return -ENOMEM;
 	fake.irqs = irq_domain_create_hierarchy(NULL, 0, 1, fwnode,

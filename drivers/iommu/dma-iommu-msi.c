@@ -837,24 +837,27 @@ static void late_add(struct device *dev)
 {
 	struct iommu_device_msis *msis = dev_msis(dev);
 
-	guard(spinlock)(&late_lock);
+	spin_lock(&late_lock);
 	msis->dev = dev;
 	if (!msis->gone && hlist_unhashed(&msis->late))
 		hlist_add_head(&msis->late, &late_devices);
+	spin_unlock(&late_lock);
 }
 
 static void late_del(struct device *dev)
 {
-	guard(spinlock)(&late_lock);
+	spin_lock(&late_lock);
 	hlist_del_init(&dev_msis(dev)->late);
+	spin_unlock(&late_lock);
 }
 
 /* Something has just become late: do not wait for as long as for the others */
 static void late_soon(void)
 {
-	guard(spinlock)(&late_lock);
+	spin_lock(&late_lock);
 	late_delay = LATE_DELAY_MIN;
 	mod_delayed_work(system_freezable_wq, &late_work, late_delay);
+	spin_unlock(&late_lock);
 }
 
 /* Takes two references. The device stays in the list until it has settled. */
@@ -862,17 +865,19 @@ static struct device *late_next(struct hlist_head *todo,
 				struct iommu_group **group)
 {
 	struct iommu_device_msis *msis;
+	struct device *dev = NULL;
 
-	guard(spinlock)(&late_lock);
+	spin_lock(&late_lock);
 	msis = hlist_entry_safe(todo->first, struct iommu_device_msis, late);
-	if (!msis)
-		return NULL;
-
-	hlist_del(&msis->late);
-	hlist_add_head(&msis->late, &late_devices);
-	/* A device cannot leave its group before it has left the list */
-	*group = iommu_group_get(msis->dev);
-	return get_device(msis->dev);
+	if (msis) {
+		hlist_del(&msis->late);
+		hlist_add_head(&msis->late, &late_devices);
+		/* A device leaves the list before it leaves its group */
+		*group = iommu_group_get(msis->dev);
+		dev = get_device(msis->dev);
+	}
+	spin_unlock(&late_lock);
+	return dev;
 }
 
 static void unhold_device(struct device *dev)
@@ -1009,8 +1014,9 @@ static void iommu_msi_late(struct work_struct *work)
 	struct device *dev;
 	HLIST_HEAD(todo);
 
-	scoped_guard(spinlock, &late_lock)
-		hlist_move_list(&late_devices, &todo);
+	spin_lock(&late_lock);
+	hlist_move_list(&late_devices, &todo);
+	spin_unlock(&late_lock);
 
 	while ((dev = late_next(&todo, &group))) {
 		refresh_device(dev);
@@ -1018,11 +1024,12 @@ static void iommu_msi_late(struct work_struct *work)
 		put_device(dev);
 	}
 
-	guard(spinlock)(&late_lock);
-	if (hlist_empty(&late_devices))
-		return;
-	queue_delayed_work(system_freezable_wq, &late_work, late_delay);
-	late_delay = min(2 * late_delay, LATE_DELAY_MAX);
+	spin_lock(&late_lock);
+	if (!hlist_empty(&late_devices)) {
+		queue_delayed_work(system_freezable_wq, &late_work, late_delay);
+		late_delay = min(2 * late_delay, LATE_DELAY_MAX);
+	}
+	spin_unlock(&late_lock);
 }
 
 /**
