@@ -646,7 +646,11 @@ static void wake_device(struct device *dev)
 	live = dev_is_pci(dev) && !hlist_empty(&dev_msis(dev)->bindings);
 	iommu_msi_unlock(group);
 
-	/* Not under the MSI lock: resuming restores messages, and takes it */
+	/*
+	 * Not under the MSI lock: resuming restores messages, and takes it.
+	 * Under the mutex, which is taken where devices are added: a port that
+	 * adds one is kept awake meanwhile, so nothing is resumed here then.
+	 */
 	if (live)
 		dev->iommu->msi.awake = pm_runtime_resume_and_get(dev) >= 0;
 }

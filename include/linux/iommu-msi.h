@@ -70,7 +70,7 @@ struct iommu_msi_binding {
  * @access: pci_msi_get_access() lets messages be written to the device
  * @lossy: the device does not remember the MSIs that it could not send
  *
- * Protected by the MSI lock of the device's group.
+ * Protected by the MSI lock of the device's group, @awake by its mutex.
  */
 struct iommu_device_msis {
 	struct hlist_head	bindings;
