@@ -21,14 +21,7 @@ static struct doorbell doorbell;
 /* Where the first vector's message goes, in the domain that the device is in */
 static bool leads_to_doorbell(const char *bdf)
 {
-	unsigned int sid = requester_id(bdf);
-	struct msi_entry entry;
-	struct smmu_map map;
-
-	if (msi_entries(bdf, &entry, 1) != 1)
-		return false;
-	return !smmu_lookup(sid, entry.addr, &map) &&
-	       map.addr + entry.addr - map.iova == doorbell.addr;
+	return smmu_leads_to(bdf, doorbell.addr);
 }
 
 /* What the device is told where no IOMMU domain maps the doorbell */

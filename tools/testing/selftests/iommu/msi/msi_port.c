@@ -19,16 +19,12 @@ static struct doorbell doorbell;
 /* Does the port's message lead to the doorbell, in the domain that it is in? */
 static bool message_is_right(const char *port)
 {
-	unsigned int sid = requester_id(port);
 	struct msi_entry entry;
-	struct smmu_map map;
 
-	if (msi_entries(port, &entry, 1) != 1)
-		return false;
-	if (smmu_config(sid) == SMMU_BYPASS)
-		return entry.addr == doorbell.addr;
-	return !smmu_lookup(sid, entry.addr, &map) &&
-	       map.addr + entry.addr - map.iova == doorbell.addr;
+	if (smmu_config(requester_id(port)) == SMMU_BYPASS)
+		return msi_entries(port, &entry, 1) == 1 &&
+		       entry.addr == doorbell.addr;
+	return smmu_leads_to(port, doorbell.addr);
 }
 
 static bool plugged_device_appears(const char *where, const char *what)

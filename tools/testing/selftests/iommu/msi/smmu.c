@@ -235,3 +235,13 @@ int smmu_find(unsigned int sid, u64 addr, struct smmu_map *map)
 	return count_below(&context, context.table & PTE_ADDR,
 			   first_level(&context), 0, addr, map);
 }
+
+bool smmu_leads_to(const char *bdf, u64 addr)
+{
+	struct msi_entry entry;
+	struct smmu_map map;
+
+	return msi_entries(bdf, &entry, 1) == 1 &&
+	       !smmu_lookup(requester_id(bdf), entry.addr, &map) &&
+	       map.addr + entry.addr - map.iova == addr;
+}

@@ -26,5 +26,7 @@ int smmu_config(unsigned int sid);
 int smmu_lookup(unsigned int sid, u64 iova, struct smmu_map *map);
 /* How many mappings of the domain lead to the page at @addr; the last one. */
 int smmu_find(unsigned int sid, u64 addr, struct smmu_map *map);
+/* Does the domain map the device's first message to the doorbell at @addr? */
+bool smmu_leads_to(const char *bdf, u64 addr);
 
 #endif
