@@ -11,7 +11,7 @@ lock = @scripts/locked $@
 .NOTPARALLEL:
 .PHONY: help deps tree kernel kernel-ours kernel-base kernel-bench \
 	kernel-base-bench qemu run test test-races compare \
-	bench mutants check series series-check clean distclean
+	bench mutants mutate check series series-check clean distclean
 
 help: ## list the targets (this text)
 	@scripts/help
@@ -68,6 +68,9 @@ endif
 
 mutants: kernel-ours ## break the code on purpose: a test must notice [ONLY="name ..."]
 	$(lock) scripts/mutants $(ONLY)
+
+mutate: kernel-ours ## delete or invert statements by chance: what survives? FILES="..." [N=50] [SEED=1]
+	$(lock) scripts/mutate -n $(or $(N),50) --seed $(or $(SEED),1) $(FILES)
 
 check: ## checkpatch, sparse, kernel-doc, layout, other configurations: no finding
 	@scripts/deps check
