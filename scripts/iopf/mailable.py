@@ -126,7 +126,8 @@ def prove(directory, mails, out, final):
     """git am takes the mails on the base, and makes the same trees."""
     git(directory, "checkout", "-q", "-B", "taken", base_commit(directory))
     git(directory, "-c", "user.name=am", "-c", "user.email=am@localhost",
-        "am", "--quiet", *(os.path.join(out, name) for name in mails))
+        "am", "--quiet", "--whitespace=error",
+        *(os.path.join(out, name) for name in mails))
     # The tree of every commit, not only of the last: a bisection meets all.
     wanted, taken = (git(directory, "log", "--format=%T %s", name)
                      for name in ("series", "taken"))

@@ -149,7 +149,9 @@ class Claims:
         stanzas = self.parts_until("Kconfig", names)
         if not stanzas:
             return None
-        return self.parts["Kconfig"][""] + "".join(stanzas)
+        text = self.parts["Kconfig"][""] + "".join(stanzas)
+        # Without what separates a symbol from those of later patches.
+        return text.rstrip("\n") + "\n"
 
 
 def insert_sections(text, sections):

@@ -27,6 +27,22 @@ test_git_am_ends_in_the_tree() {
 		$'irqchip: Use doorbells\niommu: Add doorbells'
 }
 
+test_git_am_has_nothing_to_say() {
+	tree
+	series
+	git_base
+	same "$(git -C full am -q "$PWD"/out/series/000[1-9]*.patch 2>&1)" ''
+}
+
+test_whitespace_error_is_refused() {
+	printf 'int more; \n' >>repo/drivers/iommu/doorbell.c
+	tree
+	fails_with 'trailing whitespace' series
+	printf 'int doorbell;\n\n' >repo/drivers/iommu/doorbell.c
+	tree
+	fails_with 'new blank line at EOF' series
+}
+
 test_each_commit_has_its_symbols() {
 	tree
 	series
