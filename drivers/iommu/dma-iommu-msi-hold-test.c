@@ -465,8 +465,9 @@ static void test_suspended_while_waiting(struct kunit *test)
 	set_memory_decoding(false);
 	move(test, NULL);
 	expect_waiting(test);
-	set_memory_decoding(true);
+	/* In this order, or who comes back to it might be faster */
 	suspend(test, PCI_D3hot);
+	set_memory_decoding(true);
 	refresh();
 	KUNIT_EXPECT_TRUE(test, msix_is_masked());
 	KUNIT_EXPECT_FALSE(test, fake.pdev->msi_held);
