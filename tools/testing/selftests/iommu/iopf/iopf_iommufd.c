@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "../iommufd_utils.h"
+#include "../patience.h"
 #include "iopf_table.h"
 
 #define FAULTS		8
@@ -284,7 +285,7 @@ TEST_F(iommufd, f9_iommufd_nobody_answers)
 		SKIP(return, "no interface: " LIMIT);
 	EXPECT_EQ(0, trigger(self->fd, self->idev, 1));
 	cookie = take(&self->first);
-	for (i = 0; i < 100 && column("timeout") != 1; i++)
+	for (i = 0; i < patience(100) && column("timeout") != 1; i++)
 		usleep(50000);
 	EXPECT_EQ(1, column("timeout"));
 	EXPECT_EQ(0, column("in_flight"));

@@ -19,8 +19,8 @@
 #define PAGES		64
 #define DEVICES		8
 #define PROCESSES	64
-/* Seconds: debug kernels under emulation are slow. */
-#define LIMIT		3600
+/* Seconds that a test may take */
+#define LIMIT		scale(60)
 /* How long a response may take, with all of them at work. */
 #define WAIT_MS		60000
 
@@ -286,7 +286,7 @@ TEST_F_TIMEOUT(races, killed_unheard, LIMIT)
 	EXPECT_FALSE(is_gone(uffd));
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
-	for (i = 0; i < 1000 && !is_gone(uffd); i++)
+	for (i = 0; i < patience(1000) && !is_gone(uffd); i++)
 		usleep(10000);
 	EXPECT_TRUE(is_gone(uffd));
 	close(uffd);

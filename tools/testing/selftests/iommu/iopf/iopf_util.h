@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "../file_text.h"
+#include "../patience.h"
 #include "io-pgfault-testdev.h"
 
 #define PERM_R		1
@@ -59,7 +60,7 @@ static inline bool iopf_answered(int fd, int timeout_ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 
-	return poll(&pfd, 1, timeout_ms) == 1;
+	return poll(&pfd, 1, patience(timeout_ms)) == 1;
 }
 
 /* The code of the next response, or RESP_NONE. */

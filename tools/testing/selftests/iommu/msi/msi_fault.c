@@ -41,7 +41,7 @@ static bool ended_well(pid_t pid, int ms)
 {
 	int status = -1;
 
-	for (; ms > 0; ms -= 20) {
+	for (ms = patience(ms); ms > 0; ms -= 20) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return !status;
 		sleep_ms(20);
@@ -51,7 +51,7 @@ static bool ended_well(pid_t pid, int ms)
 
 static bool wait_log(int mark, const char *text, int ms)
 {
-	for (; ms > 0; ms -= 20) {
+	for (ms = patience(ms); ms > 0; ms -= 20) {
 		if (log_count(mark, text))
 			return true;
 		sleep_ms(20);

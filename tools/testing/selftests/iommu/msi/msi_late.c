@@ -120,7 +120,7 @@ static bool wait_runtime_status(const char *bdf, const char *wanted)
 	int tries;
 
 	device_path(bdf, "power/runtime_status", path, sizeof(path));
-	for (tries = 0; tries < 100; tries++) {
+	for (tries = patience(100); tries; tries--) {
 		read_line(path, status, sizeof(status));
 		if (!strcmp(status, wanted))
 			return true;

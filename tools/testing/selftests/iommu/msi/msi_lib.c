@@ -59,7 +59,7 @@ bool wait_device(const char *bdf, bool present, int seconds)
 {
 	int tries;
 
-	for (tries = seconds * 50; tries; tries--) {
+	for (tries = patience(seconds * 50); tries; tries--) {
 		if (device_present(bdf) == present)
 			return true;
 		sleep_ms(20);

@@ -15,6 +15,7 @@
 
 #include "../../kselftest.h"
 #include "../file_text.h"
+#include "../patience.h"
 
 typedef __u8 u8;
 typedef __u16 u16;

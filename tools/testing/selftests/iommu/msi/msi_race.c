@@ -62,7 +62,7 @@ TEST_F_TIMEOUT(race, d4_domain_stays_under_prepare, 60)
 	time_t end;
 
 	group = group_of(self->port);
-	end = time(NULL) + RACE_SECONDS;
+	end = time(NULL) + patience(RACE_SECONDS);
 	set_racing(1);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, change_types, &group));
 	for (; time(NULL) < end; rounds++) {

@@ -283,7 +283,7 @@ bool vfio_wait_event(struct vfio *vfio, int ms)
 	struct pollfd poll_fd = { .fd = vfio->event, .events = POLLIN };
 	u64 count;
 
-	if (poll(&poll_fd, 1, ms) <= 0)
+	if (poll(&poll_fd, 1, patience(ms)) <= 0)
 		return false;
 	return read(vfio->event, &count, sizeof(count)) == sizeof(count);
 }
@@ -322,7 +322,7 @@ int edu_copy(struct vfio *vfio, u64 from, u64 to, u32 size,
 	edu_write(vfio, EDU_DMA_COUNT, size);
 	edu_write(vfio, EDU_DMA_COMMAND, EDU_DMA_START |
 		  (to_memory ? EDU_DMA_OUT : 0));
-	for (tries = 0; tries < 200; tries++) {
+	for (tries = patience(200); tries; tries--) {
 		if (!(edu_read(vfio, EDU_DMA_COMMAND) & EDU_DMA_START))
 			return 0;
 		sleep_ms(10);

@@ -52,7 +52,7 @@ int find_disk(const char *bdf, char *node, size_t size)
 	int tries, ret = -ENODEV;
 	char name[32];
 
-	for (tries = 500; tries && ret; tries--) {
+	for (tries = patience(500); tries && ret; tries--) {
 		ret = find_below(bdf, "/sys/block/*", name, sizeof(name));
 		snprintf(node, size, "/dev/%s", name);
 		if (!ret && !exists(node))
@@ -151,7 +151,7 @@ static int bring_up(const char *name)
 		ret = -errno;
 	close(fd);
 	snprintf(path, sizeof(path), "/sys/class/net/%s/carrier", name);
-	for (tries = 500; !ret && tries && *state != '1'; tries--) {
+	for (tries = patience(500); !ret && tries && *state != '1'; tries--) {
 		if (read_line(path, state, sizeof(state)) || *state != '1')
 			sleep_ms(20);
 	}
@@ -161,7 +161,7 @@ static int bring_up(const char *name)
 /* A raw socket on the card at @bdf. */
 static int open_card(const char *bdf)
 {
-	struct timeval patience = { .tv_sec = 3 };
+	struct timeval wait = { .tv_sec = patience(3) };
 	struct sockaddr_ll addr = { .sll_family = AF_PACKET,
 				    .sll_protocol = htons(FRAME_TYPE) };
 	char name[IFNAMSIZ];
@@ -174,7 +174,7 @@ static int open_card(const char *bdf)
 	if (fd < 0)
 		return -errno;
 	addr.sll_ifindex = if_nametoindex(name);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
 		ret = -errno;
 		close(fd);

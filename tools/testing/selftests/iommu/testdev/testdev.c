@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "testdev.h"
 
 #define START_Q		_IO('W', 0)	/* UACCE_CMD_START_Q */
@@ -166,10 +167,10 @@ struct iopf_desc *submit(struct queue *q, uint32_t op, const void *src,
 	return desc;
 }
 
-/* Returns IOPF_DESC_*, or PENDING after 60 seconds or with a halted queue. */
+/* Returns IOPF_DESC_*, or PENDING after a minute or with a halted queue. */
 uint32_t wait_desc(struct queue *q, struct iopf_desc *desc)
 {
-	time_t end = time(NULL) + 60;
+	time_t end = time(NULL) + patience(60);
 
 	while (!__atomic_load_n(&desc->status, __ATOMIC_ACQUIRE) &&
 	       time(NULL) < end) {

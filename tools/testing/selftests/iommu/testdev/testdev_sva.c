@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "testdev.h"
 #include "../../kselftest_harness.h"
 
@@ -258,7 +259,7 @@ TEST_F(sva, ring_past_memory_halts_the_queue)
 
 	munmap(self->q.ring, RING_SIZE * sizeof(*self->q.ring));
 	reg_write(&self->q, IOPF_U_PROD, 1);
-	for (i = 0; i < 1000; i++) {
+	for (i = 0; i < patience(1000); i++) {
 		status = reg_read(&self->q, IOPF_U_STATUS);
 		if (status & IOPF_STATUS_ERROR)
 			break;
@@ -676,7 +677,8 @@ static uint32_t one_copy(const char *node, unsigned char *src, size_t len)
 	struct queue q;
 	int tries;
 
-	for (tries = 0; access(node, F_OK) && tries < 5000; tries++)
+	for (tries = 0; access(node, F_OK) && tries < patience(5000);
+	     tries++)
 		usleep(1000);
 	if (open_node(&q, node))
 		return IOPF_DESC_PENDING;

@@ -12,8 +12,8 @@ import sys
 
 from harness import guest, paths, sva, table, tap, verdict
 from harness.vm import VM
+from harness.watch import QUIET
 
-SECONDS = 120
 FEATURES = {"ssidsize": 16, "stall-model": 0, "ats": "on", "pri": "on"}
 HEADER = ["access", "copied", "rate", "pages", "faults", "responses",
           "seen by SMMU", "latency p50", "p99", "verdict"]
@@ -62,11 +62,10 @@ def main():
     print(f"SMMUv3 with PASIDs, stalls and ATS, {kernel} kernel", flush=True)
     events = [text for _, event in MODES.values() if event
               for text in ("-trace", event)]
-    job = guest.Job([(SECONDS, "testdev_show")], ["iopf"],
+    job = guest.Job([(QUIET, "testdev_show")], ["iopf"],
                     sva.module_environment(kernel))
     vm = VM(f"run-{kernel}-faults", paths.image(kernel), "its", job,
-            guest.base_archive(sva.modules([kernel])), timeout=SECONDS + 30,
-            qemu=paths.emulator(),
+            guest.base_archive(sva.modules([kernel])), qemu=paths.emulator(),
             qemu_args=sva.properties(FEATURES) + events)
     outcome = vm.run()
     good = show(outcome)

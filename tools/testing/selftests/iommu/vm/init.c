@@ -4,9 +4,11 @@
  * print as TAP, writes it all to the host, and powers the machine off.
  *
  * The job is in /job: "nonce" (read once, then removed), "env" (NAME=VALUE
- * lines) and "list" (SECONDS PROGRAM [ARGUMENT...] lines). The host reads the
- * port "results":
+ * lines) and "list" (PROGRAM [ARGUMENT...] lines). The host reads the port
+ * "results":
  *
+ *	ready
+ *	worked PIECES
  *	start PROGRAM ARGUMENT...
  *	line WHAT-IT-PRINTED
  *	end STATUS
@@ -15,8 +17,17 @@
  * Only this process has the port open and only lines that begin with a word of
  * the list above are its own, so no program can write a verdict. The last line
  * is written after the leak scan, and nothing runs after it.
+ *
+ * This process has no clock: how long a second is depends on what the host
+ * gives to the guest, so the host decides what takes too long. It says so on the
+ * port "init":
+ *
+ *	go SLOWNESS	answers "ready" and "worked"
+ *	alarm STEP	the test that runs is over its limit
+ *	kill STEP	the program that runs is to end
+ *
+ * An order is for one step; "start", and a test's beginning and end, begin one.
  */
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,16 +39,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MAX_ARGS	16
+#define PIECES		2000	/* of the work that tells how fast this is */
+#define LIMIT		"# limit "	/* what alarm() prints: see limit.c */
 #define KSFT_SKIP	4
 #define LEAKS		"/sys/kernel/debug/kmemleak"
 
@@ -48,7 +61,8 @@ struct tally {
 };
 
 static struct tally total;
-static int results = -1;
+static int results = -1, orders = -1;
+static unsigned int step;
 
 static void report(const char *fmt, ...)
 {
@@ -172,6 +186,76 @@ static void start_cpus(void)
 	globfree(&found);
 }
 
+/* The next order, once it is whole; @wait for it. */
+static bool next_order(char *verb, unsigned int *number, bool wait)
+{
+	struct pollfd poll_fd = { .fd = orders, .events = POLLIN };
+	static char text[64];
+	static size_t used;
+	char *newline;
+	ssize_t got;
+	bool whole;
+
+	while (!(newline = memchr(text, '\n', used))) {
+		if (poll(&poll_fd, 1, wait ? -1 : 0) <= 0)
+			return false;
+		if (used == sizeof(text))
+			used = 0;
+		got = read(orders, text + used, sizeof(text) - used);
+		if (got <= 0)
+			return false;
+		used += got;
+	}
+	*newline++ = '\0';
+	whole = sscanf(text, "%15s %u", verb, number) == 2;
+	used -= newline - text;
+	memmove(text, newline, used);
+	return whole;
+}
+
+/* System calls that allocate, take locks, copy, and fault. */
+static void do_piece(void)
+{
+	char *page, letter = 0;
+	int ends[2];
+
+	page = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED || pipe(ends))
+		give_up("pipe");
+	*page = 1;
+	if (write(ends[1], page, 1) != 1 || read(ends[0], &letter, 1) != 1)
+		give_up("pipe");
+	close(ends[0]);
+	close(ends[1]);
+	munmap(page, getpagesize());
+}
+
+static unsigned int wait_go(void)
+{
+	unsigned int number;
+	char verb[16];
+
+	if (!next_order(verb, &number, true) || strcmp(verb, "go"))
+		give_up("/dev/vm/init");
+	return number;
+}
+
+/* Works while the host looks on; programs see how slow this guest is. */
+static void measure(void)
+{
+	char slowness[16];
+	int piece;
+
+	report("ready");
+	wait_go();
+	for (piece = 0; piece < PIECES; piece++)
+		do_piece();
+	report("worked %u", PIECES);
+	snprintf(slowness, sizeof(slowness), "%u", wait_go());
+	setenv("SLOWNESS", slowness, 1);
+}
+
 static void read_nonce(char *nonce, size_t size)
 {
 	FILE *file = fopen("/job/nonce", "r");
@@ -224,42 +308,49 @@ static void take_output(struct lines *lines, struct tally *tally, int fd)
 			*newline = '\0';
 		}
 		count_line(tally, lines->text);
+		step += !strncmp(lines->text, LIMIT, strlen(LIMIT));
 		report("line %s", lines->text);
 		lines->used -= len;
 		memmove(lines->text, lines->text + len, lines->used + 1);
 	}
 }
 
-static long now(void)
+/* What the host wants to be done with a program; true if it is to end. */
+static bool obey(pid_t pid)
 {
-	struct timespec time;
+	unsigned int number;
+	char verb[16];
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+	if (!next_order(verb, &number, false) || number != step)
+		return false;
+	if (!strcmp(verb, "alarm"))
+		kill(pid, SIGALRM);
+	return !strcmp(verb, "kill");
 }
 
 /*
- * Reads the program's output until it ended or its time is up. A process that
- * it left behind does not hold the pipe open: it is killed.
+ * Reads the program's output until it ended or the host has had enough of it. A
+ * process that it left behind does not hold the pipe open: it is killed.
  */
-static int follow(pid_t pid, int fd, int seconds, struct tally *tally)
+static int follow(pid_t pid, int fd, struct tally *tally)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-	long end = now() + seconds * 1000L;
 	static struct lines lines;
 	int status = -1;
 
 	lines.used = 0;
-	while (now() < end) {
+	for (;;) {
 		if (poll(&poll_fd, 1, 20) > 0 && poll_fd.revents & POLLIN) {
 			take_output(&lines, tally, fd);
 			continue;
 		}
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			break;
+		if (obey(pid))
+			break;
 	}
 	if (status == -1)
-		report("line # not finished after %d seconds", seconds);
+		report("line # killed: it stood still");
 	kill(-1, SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0)
 		;
@@ -301,7 +392,7 @@ static const char *find_fault(const struct tally *tally, int status)
 	unsigned int all = tally->pass + tally->fail + tally->skip;
 
 	if (status == -1)
-		return "it was killed: too slow";
+		return "it was killed: it stood still";
 	if (WIFSIGNALED(status))
 		return "it was ended by a signal";
 	if (!tally->planned)
@@ -321,12 +412,10 @@ static void run(char *line)
 	struct tally tally = { 0 };
 	char path[128], *word;
 	const char *fault;
-	int argc = 0, status, seconds, fd;
+	int argc = 0, status, fd;
 	pid_t pid;
 
-	seconds = strtol(line, &line, 10);
-	while (isspace(*line))
-		line++;
+	step++;
 	report("start %s", line);
 	for (word = strtok(line, " "); word && argc < MAX_ARGS;
 	     word = strtok(NULL, " "))
@@ -336,7 +425,7 @@ static void run(char *line)
 	snprintf(path, sizeof(path), "/bin/%s", argv[0]);
 	argv[0] = path;
 	pid = spawn(argv, &fd);
-	status = follow(pid, fd, seconds, &tally);
+	status = follow(pid, fd, &tally);
 	close(fd);
 	fault = find_fault(&tally, status);
 	if (fault) {
@@ -370,6 +459,7 @@ static void scan_leaks(void)
 
 	if (access(LEAKS, F_OK))
 		return;
+	step++;
 	report("start kmemleak");
 	ask_leaks("scan");
 	sleep(6);
@@ -407,6 +497,10 @@ int main(void)
 	results = open("/dev/vm/results", O_WRONLY | O_CLOEXEC);
 	if (results < 0)
 		give_up("/dev/vm/results");
+	orders = open("/dev/vm/init", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (orders < 0)
+		give_up("/dev/vm/init");
+	measure();
 	list = fopen("/job/list", "re");
 	if (!list)
 		give_up("/job/list");

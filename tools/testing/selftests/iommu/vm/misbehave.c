@@ -4,6 +4,7 @@
  * not let pass. "well" is the control: it does nothing.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,54 @@ static void say(char *text)
 	put("/dev/kmsg", text);
 }
 
+/* As kselftest_harness.h reports a test that is over its limit. */
+static void over_limit(int signal)
+{
+	static const char text[] = "not ok 1 misbehave # over its limit\n";
+
+	(void)signal;
+	_exit(write(STDOUT_FILENO, text, strlen(text)) > 0);
+}
+
+static void hang_in_test(void)
+{
+	puts("TAP version 13\n1..1");
+	fflush(stdout);
+	signal(SIGALRM, over_limit);
+	alarm(3);
+	for (;;)
+		pause();
+}
+
+static void loop(void)
+{
+	for (;;)
+		asm volatile("");
+}
+
+/* Takes its time by itself: what a throttled guest has too little of. */
+static void toil(void)
+{
+	unsigned long count;
+
+	for (count = 0; count < 800000000; count++)
+		asm volatile("");
+	succeed();
+}
+
+/* Longer than it may be silent, but it is not. */
+static void dawdle(void)
+{
+	int step;
+
+	for (step = 0; step < 8; step++) {
+		printf("# step %d\n", step);
+		fflush(stdout);
+		sleep(1);
+	}
+	succeed();
+}
+
 int main(int argc, char **argv)
 {
 	const char *how = argc > 1 ? argv[1] : "";
@@ -78,6 +127,16 @@ int main(int argc, char **argv)
 		puts("TAP version 13\n1..1\nok 1 misbehave");
 		return 1;
 	}
+	if (!strcmp(how, "limit"))
+		hang_in_test();
+	if (!strcmp(how, "dawdle")) {
+		dawdle();
+		return 0;
+	}
+	if (!strcmp(how, "toil")) {
+		toil();
+		return 0;
+	}
 	succeed();
 	if (!strcmp(how, "warn"))
 		put(CRASH, "WARNING");
@@ -85,6 +144,8 @@ int main(int argc, char **argv)
 		put("/proc/sysrq-trigger", "c");
 	else if (!strcmp(how, "hang"))
 		pause();
+	else if (!strcmp(how, "loop"))
+		loop();
 	else if (!strcmp(how, "lockup"))
 		put(CRASH, "HARDLOCKUP");
 	else if (!strcmp(how, "fake"))

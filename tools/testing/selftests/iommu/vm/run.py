@@ -13,10 +13,10 @@ import sys
 
 from harness import guest, layout, paths, proof, table, tap, verdict
 from harness.vm import VM
+from harness.watch import QUIET
 
 DEVICES = 7
 ROLES = layout.WORKERS + ["edu", "port"]
-SECONDS = 55
 HEADER = ["device", "driver", "irqchip", "kind", "vectors", "doorbell",
           "IOVA in the device", "interrupts", "seen by SMMU", "verdict"]
 
@@ -59,8 +59,7 @@ def run_machine(machine, kernel, base):
     """Boot, work, show; True if all devices of the machine interrupted."""
     print(f"{layout.TITLES[machine]}, {kernel} kernel", flush=True)
     vm = VM(f"run-{kernel}-{machine}", paths.image(kernel), machine,
-            guest.Job([(SECONDS, "msi_show")], ROLES), base,
-            append="", timeout=SECONDS + 30)
+            guest.Job([(QUIET, "msi_show")], ROLES), base)
     outcome = vm.run(progress)
     faults = verdict.judge(outcome, DEVICES, 0)
     good = show(outcome)

@@ -40,7 +40,8 @@ def main():
         for job in concurrent.futures.as_completed(jobs):
             report = job.result()
             tally.add(f"{report.kernel} kernel, emulator, {report.boot}",
-                      report.rows(), report.outcome.seconds)
+                      report.rows(), report.outcome.seconds,
+                      report.outcome.slowness)
     return tally.finish()
 
 

@@ -46,7 +46,7 @@ def run_self_test(kernel, base, pool, tally):
     results = [job.result() for job in jobs]
     if kernel != "debug":
         results.append(self_test.run_refused(kernel, base))
-        results += self_test.check_texts()
+        results += self_test.check_texts() + self_test.check_times()
     rows = [[kernel, "its", "self", *result.row()] for result in results]
     tally.add(f"self-test of the harness, {kernel} kernel", rows,
               time.monotonic() - start)
@@ -64,7 +64,8 @@ def run_boots(kernels, machines, names, base, pool, tally):
         prove(report)
         tally.add(f"{report.kernel} kernel, "
                   f"{layout.TITLES[report.machine]}, {report.boot}",
-                  report.rows(), report.outcome.seconds)
+                  report.rows(), report.outcome.seconds,
+                  report.outcome.slowness)
 
 
 def add_skipped(kernel, machines, names, tally):

@@ -29,9 +29,10 @@ KERNELS = figures_iopf.KERNELS
 SOURCE = "drivers/iommu/io-pgfault-promise-test.c"
 SUITE = "iopf-promise"
 MACHINE = "its"
-SECONDS = 40
-# What runs on the fake IOMMU's device: (program, seconds).
-PROGRAMS = (("iopf_resolve", 90), ("iopf_races", 120), ("iopf_watch", 60))
+# For how many seconds a boot may be silent: a test of the base may hang.
+SILENT = 40
+# What runs on the fake IOMMU's device.
+PROGRAMS = ("iopf_resolve", "iopf_races", "iopf_watch")
 # Tests of theirs whose name does not say which promise they are about.
 PROMISE_OF = {"iopf_resolve": "F6", "iopf_races": "F5",
               "iopf_iommufd": "F5", "iommufd": "F11",
@@ -53,7 +54,7 @@ def cases():
 
 def boots():
     """What is to be run on each kernel: KUnit tests, programs, figures."""
-    return [*cases(), *(program for program, _ in PROGRAMS), "figures"]
+    return [*cases(), *PROGRAMS, "figures"]
 
 
 def report(kernel, boot, outcome, passes):
@@ -79,9 +80,9 @@ def reason_of(lines):
 
 def run_case(kernel, case, base):
     vm = VM(f"promise-{kernel}-{case}", paths.image(KERNELS[kernel]),
-            MACHINE, guest.Job([(10, f"kunit_results {SUITE}")]), base,
+            MACHINE, guest.Job([(SILENT, f"kunit_results {SUITE}")]), base,
             append=f"kunit.enable=1 kunit.filter_glob={SUITE}.{case} "
-            "init_on_free=1", timeout=SECONDS)
+            "init_on_free=1", silent_boot=SILENT)
     made = report(kernel, case, vm.run(), 1)
     for result in made.results:
         if result.state == "fail":
@@ -96,10 +97,10 @@ def run_case(kernel, case, base):
 
 
 def run_program(kernel, program, base):
-    seconds = dict(PROGRAMS)[program]
+    seconds = suite.TESTS[program][1]
     vm = VM(f"promise-{kernel}-{program}", paths.image(KERNELS[kernel]),
             MACHINE, guest.Job([(seconds, program)]), base,
-            append="init_on_free=1", timeout=seconds + 30)
+            append="init_on_free=1")
     made = report(kernel, program, vm.run(), suite.TESTS[program][0])
     for result in made.results:
         if kernel == "base" and result.state == "fail" and \
@@ -137,7 +138,7 @@ def run_figures(kernel, base):
 def run_boot(kernel, boot, base):
     if boot == "figures":
         return run_figures(kernel, base)
-    if boot in dict(PROGRAMS):
+    if boot in PROGRAMS:
         return run_program(kernel, boot, base)
     return run_case(kernel, boot, base)
 

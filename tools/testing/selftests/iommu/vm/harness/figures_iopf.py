@@ -65,8 +65,7 @@ def run_job(kernel, name, runs, *, seconds, **how):
     """{work: {figure: value}} of what iopf_bench is told to do."""
     job = guest.Job([(seconds, f"iopf_bench {work}") for work in runs])
     vm = VM(f"bench-{kernel}-{name}", paths.image(KERNELS[kernel]), "its",
-            job, how.pop("archive"), timeout=seconds + 60,
-            append="cgroup_disable=memory", **how)
+            job, how.pop("archive"), append="cgroup_disable=memory", **how)
     outcome = vm.run()
     faults = verdict.judge(outcome, len(runs), 0)
     if faults:

@@ -124,7 +124,7 @@ def run_vectors(kernel, doorbells, base):
         args, append = ["-dtb", tree], f"{append} {MEMORY}"
     job = guest.Job([(300, f"msi_bench vectors {VECTORS}")], ["nvme"])
     vm = VM(name, paths.image(kernel), "v2m", job, base, append=append,
-            smp=1, icount=True, timeout=500, qemu_args=args)
+            smp=1, icount=True, qemu_args=args)
     outcome = judged(vm)
     trace = os.path.join(outcome.directory, "trace")
     address = symbols(kernel)
@@ -163,7 +163,7 @@ def instructions_per_read(kernel, base):
     """All that the CPU executed, its idle loop and interrupts included."""
     job = guest.Job([(120, f"msi_bench recorded {RECORDED}")], ["nvme"])
     vm = VM(f"bench-{kernel}-read", paths.image(kernel), "its", job, base,
-            smp=1, icount=True, timeout=150)
+            smp=1, icount=True)
     outcome = judged(vm)
     trace = os.path.join(outcome.directory, "trace")
     with open(trace, encoding="ascii", errors="replace") as file:
@@ -174,8 +174,7 @@ def instructions_per_read(kernel, base):
 
 def reads_per_second(kernel, turn, base):
     job = guest.Job([(120, f"msi_bench reads {READS}")], ["nvme"])
-    vm = VM(f"reads-{kernel}-{turn}", paths.image(kernel), "its", job, base,
-            smp=1, timeout=150)
+    vm = VM(f"reads-{kernel}-{turn}", paths.image(kernel), "its", job, base, smp=1)
     said = tap.values(judged(vm).results, "reads")[0]
     return int(said["count"]) * 1e9 / int(said["ns"])
 

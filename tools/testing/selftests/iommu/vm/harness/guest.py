@@ -2,6 +2,7 @@
 """What a guest boots from: static programs and a job, as two cpio archives."""
 import hashlib
 import os
+import shutil
 import subprocess
 
 from . import layout, paths
@@ -42,6 +43,7 @@ def programs():
     log = paths.work("programs.log")
     open(log, "wb").close()
     include = headers(log)
+    limit = limit_object(log)
     found = {}
     for name in ("vm", "msi", "iopf", "testdev", "."):
         source = os.path.join(paths.LINUX,
@@ -51,13 +53,26 @@ def programs():
         out = paths.work("bin", "iommufd" if name == "." else name)
         os.makedirs(out, exist_ok=True)
         call(["make", "-s", "-C", source, f"OUTPUT={out}", "ARCH=arm64",
-              f"CROSS_COMPILE={CROSS}", "USERLDFLAGS=-static",
+              f"CROSS_COMPILE={CROSS}", f"USERLDFLAGS=-static {limit}",
               f"KHDR_INCLUDES=-isystem {include}"], log)
         for entry in os.scandir(out):
             if os.access(entry.path, os.X_OK) and entry.is_file():
                 found[entry.name] = entry.path
     found["iopf-top"] = iopf_top(log)
     return found
+
+
+def limit_object(log):
+    """limit.c compiled; programs that have an older one are thrown away."""
+    source = os.path.join(paths.LINUX,
+                          "tools/testing/selftests/iommu/vm/limit.c")
+    path = paths.work("limit.o")
+    if (not os.path.exists(path)
+            or os.path.getmtime(path) < os.path.getmtime(source)):
+        shutil.rmtree(paths.work("bin"), ignore_errors=True)
+        call([CROSS + "gcc", "-Wall", "-Wextra", "-O2", "-c", "-o", path,
+              source], log)
+    return path
 
 
 def iopf_top(log):
@@ -104,7 +119,11 @@ def base_archive(extra=()):
 
 
 class Job:
-    """What a guest does: programs with their time limits, on what devices."""
+    """What a guest does, on what devices.
+
+    runs: for how many seconds a program may be silent (see watch.py), and the
+    program.
+    """
 
     def __init__(self, runs, roles=(), env=None):
         self.runs, self.roles = runs, list(roles)
@@ -118,8 +137,8 @@ class Job:
         texts = {"nonce": nonce + "\n",
                  "env": "".join(f"{name}={value}\n"
                                 for name, value in self.env.items()),
-                 "list": "".join(f"{seconds} {command}\n"
-                                 for seconds, command in self.runs)}
+                 "list": "".join(f"{command}\n"
+                                 for _, command in self.runs)}
         lines = []
         for name, text in texts.items():
             path = os.path.join(directory, "job-" + name)

@@ -156,13 +156,15 @@ def net_args(roles, directory):
     return args
 
 
-def channel_args(results, host_fd, qmp_fd):
+def channel_args(results, host_fd, qmp_fd, init_fd):
     """Ports to the host over MMIO: they need neither an MSI nor the SMMU."""
     return ["-device", "virtio-serial-device",
             "-chardev", f"file,id=results,path={results}",
             "-device", "virtserialport,chardev=results,name=results",
             "-chardev", f"socket,id=host,fd={host_fd}",
             "-device", "virtserialport,chardev=host,name=host",
+            "-chardev", f"socket,id=init,fd={init_fd}",
+            "-device", "virtserialport,chardev=init,name=init",
             "-chardev", f"socket,id=qmp,fd={qmp_fd}",
             "-mon", "chardev=qmp,mode=control"]
 

@@ -7,11 +7,11 @@ the numbers are written down, not taken from what was run.
 import os
 import re
 
-from . import layout, paths, tap, verdict
+from . import layout, paths, tap, verdict, watch
 from .guest import Job
 from .vm import VM
 
-# program: (tests that it has, seconds that it may take)
+# program: (tests that it has, seconds that it may be silent; see watch.py)
 TESTS = {
     "msi_devices": (20, 60),
     "msi_group": (4, 40),
@@ -189,17 +189,16 @@ def skipped(kernel, machines):
 
 
 def seconds(program):
-    """How long it may take."""
+    """How long it may be silent."""
     return TESTS[program][1] if LONG == 1 else \
         max(TESTS[program][1], LONG_SECONDS.get(program, 0))
 
 
-def runs(boot, which, slow):
+def runs(boot, which):
     """The job's lines: seconds, command."""
-    factor = 4 if slow else 1
-    lines = [(seconds(name) * factor, name) for name in which]
+    lines = [(seconds(name), name) for name in which]
     if with_kunit(boot):
-        lines.insert(0, (10, "kunit_results " +
+        lines.insert(0, (watch.QUIET, "kunit_results " +
                          " ".join(kunit_suites(boot))))
     return lines
 
@@ -239,17 +238,16 @@ def machine_for(kernel, machine, name, base, watch_memory="640M"):
     append = boot.append
     if with_kunit(boot):
         append += f" kunit.enable=1 kunit.filter_glob={boot.kunit}*"
-    lines = runs(boot, programs(kernel, machine, name), slow)
+    lines = runs(boot, programs(kernel, machine, name))
     return VM(f"{kernel}-{machine}-{name}", paths.image(kernel), machine,
               Job(lines, boot.roles, {"IOPF_SCALE": str(LONG)}), base,
               append=append.strip(), memory="1G" if slow else watch_memory,
-              smp=4 if kernel == "kcsan" else 2,
-              timeout=sum(limit for limit, _ in lines) + 60 * LONG)
+              smp=4 if kernel == "kcsan" else 2)
 
 
-def run_boot(kernel, machine, name, base, watch=None):
+def run_boot(kernel, machine, name, base):
     """Run one boot of the suite; a Report."""
-    outcome = machine_for(kernel, machine, name, base).run(watch)
+    outcome = machine_for(kernel, machine, name, base).run()
     which = programs(kernel, machine, name)
     passes, skips = expected(BOOTS[name], which, kernel == "debug")
     report = Report(kernel, machine, name, outcome,

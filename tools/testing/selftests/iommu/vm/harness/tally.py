@@ -19,14 +19,14 @@ class Tally:
     def count(self, state):
         return sum(row[5] == state for row in self.rows)
 
-    def add(self, title, rows, seconds):
+    def add(self, title, rows, seconds, slowness=None):
         self.rows += rows
         states = [row[5] for row in rows]
         failed = [row for row in rows if row[5] == "fail"]
         print(f"{'FAILED' if failed else 'ok    '} {title}: "
               f"{states.count('pass')} passed, {len(failed)} failed, "
-              f"{states.count('skip')} skipped, {seconds:.0f} s",
-              flush=True)
+              f"{states.count('skip')} skipped, {seconds:.0f} s" +
+              (f", slowness {slowness:.1f}" if slowness else ""), flush=True)
         for row in failed:
             print(f"       {row[3]} {row[4]}: {row[6]}")
         for row in rows:

@@ -56,8 +56,8 @@ def forbidden(console, ours=None):
 def judge(outcome, passes, skips, ours=None, refused=0):
     """What speaks against the run, worst first; an empty list is a pass."""
     faults = []
-    if outcome.timed_out:
-        faults.append("it did not end in time")
+    if outcome.stuck:
+        faults.append(outcome.stuck)
     elif outcome.status != 0:
         faults.append(f"QEMU ended with {outcome.status}")
     for line in forbidden(outcome.console, ours)[:5]:

@@ -13,13 +13,23 @@ begins with "ok" or "error":
 import json
 import os
 import secrets
-import selectors
+import select
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import time
 
 from . import layout, paths
+from .pace import Pace
+from .watch import BOOT, Stuck, Watch
+
+# THROTTLE=4 in the environment: a guest runs a quarter of the time.
+THROTTLE = float(os.environ.get("THROTTLE", "1"))
+THROTTLE_PERIOD = 0.1
+# How often a guest is looked at, in seconds.
+OFTEN = 0.05
 
 TRACE = ("smmuv3_translate_success", "smmuv3_record_event",
          "gicv3_its_translation_write")
@@ -32,8 +42,11 @@ class Outcome:
         self.directory = directory
         self.nonce = nonce
         self.status = None
-        self.timed_out = False
+        # Why it had to be ended.
+        self.stuck = ""
         self.seconds = 0.0
+        # See pace.py.
+        self.slowness = 1.0
 
     def text(self, name):
         path = os.path.join(self.directory, name)
@@ -52,27 +65,39 @@ class Outcome:
 
 
 class Qmp:
-    """QEMU's monitor. Events that arrive meanwhile are kept."""
+    """QEMU's monitor. Events that arrive meanwhile are kept.
 
-    def __init__(self, sock):
-        self.file = sock.makefile("rw", encoding="utf-8")
+    tick() is called while it waits, and raises when that shall end.
+    """
+
+    def __init__(self, sock, tick):
+        self.sock, self.tick = sock, tick
+        self.pending = b""
         self.deleted = set()
         self.receive()
         self.command("qmp_capabilities")
 
+    def read_line(self):
+        while b"\n" not in self.pending:
+            self.tick()
+            if not select.select([self.sock], [], [], OFTEN)[0]:
+                continue
+            data = self.sock.recv(65536)
+            if not data:
+                raise ConnectionError("QEMU closed its monitor")
+            self.pending += data
+        line, _, self.pending = self.pending.partition(b"\n")
+        return line
+
     def receive(self):
-        line = self.file.readline()
-        if not line:
-            raise ConnectionError("QEMU closed its monitor")
-        message = json.loads(line)
+        message = json.loads(self.read_line())
         if message.get("event") == "DEVICE_DELETED":
             self.deleted.add(message["data"].get("device"))
         return message
 
     def command(self, execute, **arguments):
-        json.dump({"execute": execute, "arguments": arguments}, self.file)
-        self.file.write("\n")
-        self.file.flush()
+        text = json.dumps({"execute": execute, "arguments": arguments})
+        self.sock.sendall(text.encode() + b"\n")
         while True:
             message = self.receive()
             if "return" in message:
@@ -116,7 +141,8 @@ class Host:
     def answer(self, line):
         verb, _, rest = line.partition(" ")
         handler = {"plug": self.plug, "unplug": self.unplug,
-                   "trace": self.trace, "instructions": self.instructions}.get(verb)
+                   "trace": self.trace,
+                   "instructions": self.instructions}.get(verb)
         try:
             if not handler:
                 raise ValueError(f"no such request: {verb}")
@@ -126,20 +152,125 @@ class Host:
         return "ok"
 
 
+class Tail:
+    """What was added to a file since one looked last."""
+
+    def __init__(self, path):
+        self.path, self.offset, self.pending = path, 0, b""
+
+    def lines(self):
+        """The new lines, and whether anything is new."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.offset)
+                data = file.read()
+        except FileNotFoundError:
+            data = b""
+        self.offset += len(data)
+        *lines, self.pending = (self.pending + data).split(b"\n")
+        return [line.decode(errors="replace") for line in lines], bool(data)
+
+
+class Throttle(threading.Thread):
+    """Lets a process run only one part in so many of the time."""
+
+    def __init__(self, process, parts):
+        super().__init__(daemon=True)
+        self.process, self.parts = process, parts
+        self.ended = threading.Event()
+
+    def run(self):
+        on = THROTTLE_PERIOD / self.parts
+        while not self.ended.wait(on) and self.process.poll() is None:
+            self.process.send_signal(signal.SIGSTOP)
+            self.ended.wait(THROTTLE_PERIOD - on)
+            self.process.send_signal(signal.SIGCONT)
+
+    def finish(self):
+        self.ended.set()
+        if self.is_alive():
+            self.join()
+
+
+class Session:
+    """A QEMU that runs: its ports to the guest, and who watches it."""
+
+    def __init__(self, process, outcome, sockets, silent, watcher):
+        self.process, self.outcome, self.watcher = process, outcome, watcher
+        self.host, self.qmp, self.init = sockets
+        self.pace = Pace(process.pid)
+        self.watch = Watch(self.pace, self.order, *silent)
+        self.results, self.console = (
+            Tail(os.path.join(outcome.directory, name))
+            for name in ("results", "console"))
+        self.requests = b""
+        self.server = None
+
+    def order(self, text):
+        try:
+            self.init.sendall(text.encode())
+        except OSError:
+            pass
+
+    def tick(self):
+        """Look at the guest; ConnectionError once QEMU has ended."""
+        self.pace.sample()
+        if self.console.lines()[1]:
+            self.watch.saw_console()
+        lines = self.results.lines()[0]
+        for line in lines:
+            self.watch.saw(line)
+        if self.watcher and lines:
+            self.watcher(lines)
+        self.watch.bound(self.results.offset + self.console.offset)
+        self.watch.judge()
+        if self.process.poll() is not None:
+            raise ConnectionError("QEMU has ended")
+
+    def serve(self):
+        """Until QEMU has ended, or must be."""
+        try:
+            self.server = Host(Qmp(self.qmp, self.tick))
+            while True:
+                self.tick()
+                if select.select([self.host], [], [], OFTEN)[0]:
+                    self.take_requests()
+        except (ConnectionError, ValueError):
+            pass
+        except Stuck as stuck:
+            self.outcome.stuck = str(stuck)
+            self.process.kill()
+        # Its last words.
+        self.process.wait()
+        lines = self.results.lines()[0]
+        if self.watcher and lines:
+            self.watcher(lines)
+
+    def take_requests(self):
+        """Answer whole lines; the rest of a line waits for its end."""
+        data = self.host.recv(4096)
+        if not data:
+            time.sleep(OFTEN)
+        *lines, self.requests = (self.requests + data).split(b"\n")
+        for line in lines:
+            reply = self.server.answer(line.decode(errors="replace"))
+            self.host.sendall(reply.encode() + b"\n")
+
+
 class VM:
     """A machine of a kind, a kernel, a job."""
 
     def __init__(self, name, image, machine, job, base, *, append="",
-                 smp=2, memory="640M", icount=False, timeout=120,
-                 qemu=None, qemu_args=()):
+                 smp=2, memory="640M", icount=False, silent_boot=BOOT,
+                 throttle=THROTTLE, qemu=None, qemu_args=()):
         self.name, self.image, self.machine = name, image, machine
         self.job, self.base, self.append = job, base, append
         self.smp, self.memory, self.icount = smp, memory, icount
-        self.timeout, self.qemu_args = timeout, list(qemu_args)
-        self.qemu = qemu or layout.qemu()
+        self.silent_boot, self.qemu_args = silent_boot, list(qemu_args)
+        self.throttle, self.qemu = throttle, qemu or layout.qemu()
         self.directory = paths.work("run", name)
 
-    def arguments(self, initrd, host_fd, qmp_fd):
+    def arguments(self, initrd, fds):
         here = self.directory
         cmdline = ("console=ttyAMA0 loglevel=7 panic=-1 oops=panic "
                    "vfio_iommu_type1.allow_unsafe_interrupts=1 "
@@ -156,7 +287,7 @@ class VM:
                 "-serial", f"file:{here}/console", "-D", f"{here}/trace"]
         if self.icount:
             args += ["-icount", "shift=0,sleep=off"]
-        args += layout.channel_args(f"{here}/results", host_fd, qmp_fd)
+        args += layout.channel_args(f"{here}/results", *fds)
         for make in (layout.disk_args, layout.device_args):
             args += make(self.job.roles)
         args += layout.net_args(self.job.roles, here)
@@ -169,74 +300,37 @@ class VM:
         initrd = self.job.initramfs(self.directory, self.base, outcome.nonce)
         return outcome, initrd
 
-    def run(self, watch=None):
-        """Run to the end. watch(lines) sees the results as they come."""
-        outcome, initrd = self.prepare()
-        host, host_far = socket.socketpair()
-        qmp, qmp_far = socket.socketpair()
-        fds = (host_far.fileno(), qmp_far.fileno())
-        command = self.arguments(initrd, *fds)
+    def start(self, command, fds):
         with open(os.path.join(self.directory, "command"), "w",
                   encoding="utf-8") as file:
             file.write(" ".join(command) + "\n")
-        start = time.monotonic()
         with open(os.path.join(self.directory, "qemu"), "wb") as errors:
-            process = subprocess.Popen(command, pass_fds=fds, stdout=errors,
-                                       stderr=errors,
-                                       stdin=subprocess.DEVNULL)
-        host_far.close()
-        qmp_far.close()
-        qmp.settimeout(self.timeout)
+            return subprocess.Popen(command, pass_fds=fds, stdout=errors,
+                                    stderr=errors, stdin=subprocess.DEVNULL)
+
+    def run(self, watch=None):
+        """Run to the end. watch(lines) sees the results as they come."""
+        outcome, initrd = self.prepare()
+        near, far = zip(*(socket.socketpair() for _ in range(3)))
+        fds = [sock.fileno() for sock in far]
+        start = time.monotonic()
+        process = self.start(self.arguments(initrd, fds), fds)
+        for sock in far:
+            sock.close()
+        throttle = Throttle(process, self.throttle)
+        if self.throttle > 1:
+            throttle.start()
+        silent = self.silent_boot, [limit for limit, _ in self.job.runs]
+        session = Session(process, outcome, near, silent, watch)
         try:
-            self.serve(process, host, qmp, outcome, watch)
+            session.serve()
         finally:
-            self.end(process, outcome)
-            host.close()
-            qmp.close()
-            outcome.seconds = time.monotonic() - start
-            os.unlink(initrd)
-        return outcome
-
-    def serve(self, process, host, qmp, outcome, watch):
-        end = time.monotonic() + self.timeout
-        seen = 0
-        requests = b""
-        try:
-            server = Host(Qmp(qmp))
-        except (OSError, ValueError):
-            return
-        selector = selectors.DefaultSelector()
-        selector.register(host, selectors.EVENT_READ)
-        while process.poll() is None and time.monotonic() < end:
-            if selector.select(0.05):
-                requests = self.take_requests(host, server, requests)
-            if watch:
-                lines = outcome.results
-                watch(lines[seen:])
-                seen = len(lines)
-        if watch:
-            watch(outcome.results[seen:])
-
-    @staticmethod
-    def take_requests(host, server, pending):
-        """Answer whole lines; the rest of a line waits for its end."""
-        try:
-            data = host.recv(4096)
-        except OSError:
-            data = b""
-        if not data:
-            time.sleep(0.05)
-        *lines, pending = (pending + data).split(b"\n")
-        for line in lines:
-            reply = server.answer(line.decode(errors="replace"))
-            host.sendall(reply.encode() + b"\n")
-        return pending
-
-    @staticmethod
-    def end(process, outcome):
-        try:
-            outcome.status = process.wait(timeout=3)
-        except subprocess.TimeoutExpired:
-            outcome.timed_out = True
+            throttle.finish()
             process.kill()
             outcome.status = process.wait()
+            for sock in near:
+                sock.close()
+            outcome.seconds = time.monotonic() - start
+            outcome.slowness = session.pace.slowness
+            os.unlink(initrd)
+        return outcome
