@@ -95,6 +95,13 @@ static void iopf_fake_respond(struct device *dev, struct iopf_fault *evt,
 		wake_up_all(&fake->wait);
 }
 
+static void iopf_fake_respond_end(struct device *dev)
+{
+	struct iopf_fake *fake = dev_get_drvdata(dev);
+
+	WRITE_ONCE(fake->runs, fake->runs + 1);
+}
+
 static int iopf_fake_feature(struct device *dev, enum iommu_dev_features feat)
 {
 	return 0;
@@ -108,6 +115,9 @@ static const struct iommu_ops iopf_fake_ops = {
 	.device_group = generic_device_group,
 	.remove_dev_pasid = iopf_fake_remove_pasid,
 	.page_response = iopf_fake_respond,
+#ifndef iopf_device_discard_partial
+	.page_response_end = iopf_fake_respond_end,
+#endif
 	.dev_enable_feat = iopf_fake_feature,
 	.dev_disable_feat = iopf_fake_feature,
 	.pgsize_bitmap = PAGE_SIZE,
@@ -306,6 +316,7 @@ void iopf_fake_reset(struct iopf_fake *fake)
 	spin_lock(&fake->lock);
 	fake->responses = 0;
 	fake->late = 0;
+	fake->runs = 0;
 	fake->closed = false;
 	memset(fake->codes, 0, sizeof(fake->codes));
 	spin_unlock(&fake->lock);

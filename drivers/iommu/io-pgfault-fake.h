@@ -35,7 +35,8 @@ struct iopf_fake_record {
  * @records: the first IOPF_FAKE_RECORDS of them
  * @closed: responses are not expected any more
  * @late: responses that came nevertheless
- * @respond: called with each response, without the lock, or NULL
+ * @runs: calls of page_response_end()
+ * @respond: called with each response, under the core's lock, or NULL
  * @priv: for @respond
  */
 struct iopf_fake {
@@ -49,6 +50,7 @@ struct iopf_fake {
 	struct iopf_fake_record records[IOPF_FAKE_RECORDS];
 	bool closed;
 	unsigned long late;
+	unsigned long runs;
 	void (*respond)(struct iopf_fake *fake,
 			const struct iommu_fault_page_request *prm, u32 code);
 	void *priv;

@@ -1,56 +1,243 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * I/O page faults: resolving a group against an address space
+ * I/O page faults: resolving groups against an address space
  *
  * Does for a device what the architecture's fault handler does for a CPU, from
  * a worker instead of the process itself: faults are remote, and nobody can be
  * sent a signal. What a CPU would get a signal for is answered INVALID.
  *
+ * Vocabulary, besides that of io-pgfault.h
+ *   lane	a work item that resolves groups, one after the other
+ *   bond	a device that has groups in an address space: a list of groups
+ *		that are ready, and up to IOPF_LANES lanes that take them
+ *   lost lane	one whose group was withdrawn. It belongs to no bond any more,
+ *		and ends as soon as it can
+ *
+ * Fairness (F12): a group waits for groups of the same process and the same
+ * device, and for nothing else of the core:
+ *   1. Groups of a bond wait on that bond's list, for that bond's lanes.
+ *   2. A bond with groups has a lane. The first comes with the group, out of the
+ *      reserve, which has one for each group that the device may have: a lane in
+ *      use has a group, so there are at most as many. One that was queued in
+ *      vain is the exception; if that leaves none, the bond is starved and gets
+ *      the next that ends, and that one does end. A bond gets more lanes only if
+ *      one is left for each group that may still come.
+ *   3. Lanes of an address space run on a workqueue of its own: however many
+ *      block, they use up the limit of no other. An unbound workqueue has workers
+ *      as long as there is memory to make them.
+ *   4. The device's lock is held for a bounded time: IOPF_RUN responses.
+ *   5. The CPU is shared by the scheduler, between threads. A process has one
+ *      lane on a device where its groups are refused, which sleeps a millisecond
+ *      after every IOPF_REFUSALS of them; so a device that repeats what it was
+ *      refused gets its turn, and no more.
+ *
  * A page is first tried under the lock of its VMA alone, so that mmap() and
  * mprotect() elsewhere in the process do not hold it up. The lock is kept from
  * one page to the next where both are in one VMA, also from one group to the
- * next, as long as the caller says. Only what that path cannot do takes
- * mmap_lock: growing a stack, VMAs without an anon_vma, page tables that have
- * to be waited for.
+ * next, until somebody waits to write: that is looked at after each page. Only
+ * what that path cannot do takes mmap_lock: growing a stack, VMAs without an
+ * anon_vma, page tables that have to be waited for. page_response() does not
+ * sleep, and is called with a VMA locked for reading at most.
  *
- * Lock order: mmap_lock, or the VMA's lock, never both; the VMA's lock is only
- * tried. The caller holds nothing.
+ * Memory is charged to the process's cgroup: pages by the address space, page
+ * tables and page cache by set_active_memcg(). A lane that overruns memory.high
+ * is throttled as the process would be, before it answers.
  *
- * A wait for a userfaultfd monitor, or for a file system in user space, ends
- * early when the group is withdrawn: TIF_NOTIFY_SIGNAL is what a signal is to
- * the process itself.
+ * A lane that waits, for a userfaultfd, a file system in user space, a lock or
+ * storage, is interrupted by a SIGKILL of the kernel's when its group is
+ * withdrawn, or when nobody but lanes uses the address space: the process was
+ * killed, and its mappings may hold open the very file whose release would
+ * withdraw the group. The latter is looked for a few times a second while lanes
+ * are in an address space. A read that a file system in user space has begun to
+ * serve cannot be interrupted, not even by the process's own end.
+ *
+ * Lock order: mmap_lock or the VMA's lock, never both, the VMA's lock is only
+ * tried; then the device's lock, then iopf_mm::lock. iopf_mms_lock outside all.
  */
 #include <linux/io-pgfault.h>
 #include <linux/iommu.h>
 #include <linux/memcontrol.h>
-#include <linux/mempolicy.h>
 #include <linux/mm.h>
-#include <linux/mmzone.h>
+#include <linux/delay.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/sizes.h>
 #include <linux/userfaultfd_k.h>
 
 #include <trace/events/io_pgfault.h>
 
 #include "io-pgfault.h"
 
-/* So much must be free for the reporting thread to take a page of it. */
-#define IOPF_ROOM	(SZ_4M >> PAGE_SHIFT)
+/* After so many groups that were refused, a lane sleeps. */
+#define IOPF_REFUSALS		16
+/* How often it is looked for address spaces that nobody uses. */
+#define IOPF_WATCH_JIFFIES	(HZ / 4 + 1)
+
+/**
+ * struct iopf_walk - what a lane keeps from group to group
+ * @lane: the lane
+ * @mm: the address space, if the lane is in it, or NULL
+ * @vma: a VMA of it, locked for reading, or NULL
+ * @memcg: what is charged, with a reference
+ * @before: what was charged before
+ * @groups: how many have been resolved without giving up the CPU
+ */
+struct iopf_walk {
+	struct iopf_lane *lane;
+	struct mm_struct *mm;
+	struct vm_area_struct *vma;
+	struct mem_cgroup *memcg;
+	struct mem_cgroup *before;
+	unsigned int groups;
+};
 
 /**
  * struct iopf_page - a page being resolved
- * @group: of this group
  * @addr: its address
  * @fault: FAULT_FLAG_*
  * @access: VM_* that it needs
  */
 struct iopf_page {
-	struct iopf_group *group;
 	unsigned long addr;
 	unsigned int fault;
 	unsigned long access;
 };
+
+static LIST_HEAD(iopf_mms);
+/* Protects iopf_mms. */
+static DEFINE_MUTEX(iopf_mms_lock);
+
+static void iopf_watch(struct work_struct *work);
+static DECLARE_DELAYED_WORK(iopf_watch_work, iopf_watch);
+/* It is scheduled. Written under iopf_mm::lock, or before that is taken. */
+static bool iopf_watching;
+
+/* Interrupting lanes */
+
+/*
+ * The only signal that ends a killable wait. Workers take it from the kernel
+ * only, and only lanes are sent it.
+ */
+static void iopf_allow_interrupt(void)
+{
+	struct sighand_struct *sighand = current->sighand;
+
+	if (sighand->action[SIGKILL - 1].sa.sa_handler != SIG_KTHREAD_KERNEL)
+		allow_kernel_signal(SIGKILL);
+}
+
+static void iopf_interrupt(struct iopf_lane *lane)
+{
+	send_sig(SIGKILL, lane->task, 1);
+}
+
+/* Address spaces */
+
+static void iopf_mm_release(struct work_struct *work)
+{
+	struct iopf_mm *as = container_of(work, struct iopf_mm, release);
+
+	scoped_guard(mutex, &iopf_mms_lock)
+		list_del(&as->node);
+	destroy_workqueue(as->wq);
+	mmdrop(as->mm);
+	kfree(as);
+}
+
+/* The last one may be a lane, which cannot wait for its own workqueue. */
+static void iopf_mm_put(struct iopf_mm *as)
+{
+	if (refcount_dec_and_test(&as->refs))
+		queue_work(system_unbound_wq, &as->release);
+}
+
+static struct iopf_mm *iopf_mm_find(struct mm_struct *mm)
+{
+	struct iopf_mm *as;
+
+	lockdep_assert_held(&iopf_mms_lock);
+	list_for_each_entry(as, &iopf_mms, node)
+		if (as->mm == mm && refcount_inc_not_zero(&as->refs))
+			return as;
+	return NULL;
+}
+
+static struct iopf_mm *iopf_mm_alloc(struct mm_struct *mm)
+{
+	struct iopf_mm *as = kzalloc(sizeof(*as), GFP_KERNEL);
+
+	if (!as)
+		return NULL;
+	as->wq = alloc_workqueue("iopf", WQ_UNBOUND, WQ_UNBOUND_MAX_ACTIVE);
+	if (!as->wq) {
+		kfree(as);
+		return NULL;
+	}
+	mmgrab(mm);
+	as->mm = mm;
+	refcount_set(&as->refs, 1);
+	INIT_WORK(&as->release, iopf_mm_release);
+	spin_lock_init(&as->lock);
+	INIT_LIST_HEAD(&as->lanes);
+	return as;
+}
+
+/*
+ * Whether lanes are in the address space. If nobody else is, their work is for
+ * nothing.
+ */
+static bool iopf_watch_mm(struct iopf_mm *as)
+{
+	struct iopf_lane *lane;
+
+	guard(spinlock)(&as->lock);
+	if (as->users && atomic_read(&as->mm->mm_users) == 1) {
+		as->dead = true;
+		list_for_each_entry(lane, &as->lanes, node)
+			iopf_interrupt(lane);
+	}
+	return as->users;
+}
+
+static void iopf_watch(struct work_struct *work)
+{
+	struct iopf_mm *as;
+	bool busy = false;
+
+	/*
+	 * Whoever enters an address space after this has looked at it sees that
+	 * it has to schedule us: the lock of that orders both.
+	 */
+	WRITE_ONCE(iopf_watching, false);
+	guard(mutex)(&iopf_mms_lock);
+	list_for_each_entry(as, &iopf_mms, node)
+		busy |= iopf_watch_mm(as);
+	if (busy) {
+		WRITE_ONCE(iopf_watching, true);
+		schedule_delayed_work(&iopf_watch_work, IOPF_WATCH_JIFFIES);
+	}
+}
+
+/* A lane enters the address space; false if nobody uses that any more. */
+static bool iopf_enter(struct iopf_walk *walk)
+{
+	struct iopf_mm *as = walk->lane->as;
+
+	scoped_guard(spinlock, &as->lock) {
+		if (as->dead || (!as->users && !mmget_not_zero(as->mm)))
+			return false;
+		as->users++;
+		list_add(&walk->lane->node, &as->lanes);
+		if (!READ_ONCE(iopf_watching)) {
+			WRITE_ONCE(iopf_watching, true);
+			schedule_delayed_work(&iopf_watch_work,
+					      IOPF_WATCH_JIFFIES);
+		}
+	}
+	walk->mm = as->mm;
+	walk->memcg = get_mem_cgroup_from_mm(as->mm);
+	walk->before = set_active_memcg(walk->memcg);
+	return true;
+}
 
 static void iopf_unlock_vma(struct iopf_walk *walk)
 {
@@ -59,29 +246,39 @@ static void iopf_unlock_vma(struct iopf_walk *walk)
 	walk->vma = NULL;
 }
 
-/**
- * iopf_mm_leave() - give up what is kept from group to group
- * @walk: what is kept
- *
- * The last user does not tear the address space down here: that may wait, for
- * a file system in user space for instance, and the group is to be answered.
- *
- * Context: does not sleep.
+/*
+ * A lane leaves the address space. The last one does not tear that down here:
+ * it may wait, for a file system in user space for instance, and a group is to
+ * be answered. Nobody interrupts the lane any more.
  */
-void iopf_mm_leave(struct iopf_walk *walk)
+static void iopf_leave(struct iopf_walk *walk)
 {
+	struct iopf_mm *as = walk->lane->as;
+	bool last;
+
 	iopf_unlock_vma(walk);
-	if (walk->mm)
-		mmput_async(walk->mm);
-	walk->mm = NULL;
+	if (walk->mm) {
+		set_active_memcg(walk->before);
+		mem_cgroup_put(walk->memcg);
+		scoped_guard(spinlock, &as->lock) {
+			list_del(&walk->lane->node);
+			last = !--as->users;
+		}
+		if (last)
+			mmput_async(as->mm);
+		walk->mm = NULL;
+	}
+	if (signal_pending(current))
+		flush_signals(current);
 }
+
+/* Resolving */
 
 /* Sets @page up; false if no address space can have such an address. */
 static __always_inline bool
-iopf_init_page(struct iopf_page *page, struct iopf_group *group,
+iopf_init_page(struct iopf_page *page,
 	       const struct iommu_fault_page_request *prm)
 {
-	page->group = group;
 	page->addr = prm->addr;
 	/*
 	 * Retry and interruptible as for a CPU's fault, or userfaultfd would
@@ -105,14 +302,19 @@ iopf_init_page(struct iopf_page *page, struct iopf_group *group,
 	return page->addr == prm->addr;
 }
 
+/* A shadow stack is written by calls only, whatever its VMA says. */
 static bool iopf_access_ok(const struct iopf_page *page,
 			   const struct vm_area_struct *vma)
 {
-	return !(page->access & ~vma->vm_flags);
+	return !(page->access & ~vma->vm_flags) &&
+	       !(page->access & VM_WRITE && vma->vm_flags & VM_SHADOW_STACK);
 }
 
 static enum iommu_page_response_code iopf_code(vm_fault_t ret)
 {
+	/* A cgroup v1 that kills nobody leaves a state for who would wait. */
+	if (ret & VM_FAULT_OOM)
+		mem_cgroup_oom_synchronize(false);
 	return ret & VM_FAULT_ERROR ? IOMMU_PAGE_RESP_INVALID :
 				      IOMMU_PAGE_RESP_SUCCESS;
 }
@@ -132,6 +334,15 @@ static __always_inline bool iopf_lock_vma(struct iopf_walk *walk,
 
 	return (vma && addr >= vma->vm_start && addr < vma->vm_end) ||
 	       iopf_change_vma(walk, addr);
+}
+
+/* Whoever waits to write to the VMA has waited long enough. */
+static __always_inline void iopf_yield_vma(struct iopf_walk *walk)
+{
+#ifdef CONFIG_PER_VMA_LOCK
+	if (walk->vma && rwsem_is_contended(&walk->vma->vm_lock->lock))
+		iopf_unlock_vma(walk);
+#endif
 }
 
 /*
@@ -160,26 +371,50 @@ iopf_try_vma(struct iopf_walk *walk, struct iopf_page *page,
 			page->fault |= FAULT_FLAG_TRIED;
 		return false;
 	}
+	*code = iopf_code(ret);
 	if (ret & VM_FAULT_OOM) {
 		iopf_unlock_vma(walk);
 		return false;
 	}
-	*code = iopf_code(ret);
 	return true;
 }
 
-/* How large a stack of the process may become; the worker has its own limit. */
-static unsigned long iopf_stack_limit(struct mm_struct *mm)
-{
 #ifdef CONFIG_MEMCG
+/* Whether the process may have its stack as large as @addr wants it. */
+static bool iopf_may_grow(struct mm_struct *mm, struct vm_area_struct *vma,
+			  unsigned long addr, struct rlimit *stack)
+{
+	unsigned long grow = (vma->vm_start - (addr & PAGE_MASK)) >> PAGE_SHIFT;
 	struct task_struct *owner;
 
 	guard(rcu)();
 	owner = rcu_dereference(mm->owner);
-	return owner ? task_rlimit(owner, RLIMIT_STACK) : 0;
+	if (!owner)
+		return false;
+	stack->rlim_cur = task_rlimit(owner, RLIMIT_STACK);
+	stack->rlim_max = stack->rlim_cur;
+	if (vma->vm_end - (addr & PAGE_MASK) > stack->rlim_cur ||
+	    mm->total_vm + grow > task_rlimit(owner, RLIMIT_AS) >> PAGE_SHIFT)
+		return false;
+	return !(vma->vm_flags & VM_LOCKED) ||
+	       mm->locked_vm + grow <=
+	       task_rlimit(owner, RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+}
 #else
-	return RLIM_INFINITY;
+/* Nobody knows whose limits these would be. */
+static bool iopf_may_grow(struct mm_struct *mm, struct vm_area_struct *vma,
+			  unsigned long addr, struct rlimit *stack)
+{
+	return false;
+}
 #endif
+
+/* Exchanges the worker's own limit, which nobody else looks at. */
+static void iopf_swap_stack_limit(struct rlimit *stack)
+{
+	task_lock(current->group_leader);
+	swap(current->signal->rlim[RLIMIT_STACK], *stack);
+	task_unlock(current->group_leader);
 }
 
 /* Takes mmap_lock and finds the VMA of @addr; grows a stack if it has to. */
@@ -187,6 +422,7 @@ static struct vm_area_struct *iopf_lock_mm(struct mm_struct *mm,
 					   unsigned long addr)
 {
 	struct vm_area_struct *vma;
+	struct rlimit stack;
 	bool grow;
 
 	if (mmap_read_lock_killable(mm))
@@ -195,9 +431,15 @@ static struct vm_area_struct *iopf_lock_mm(struct mm_struct *mm,
 	if (vma && vma->vm_start <= addr)
 		return vma;
 	grow = vma && vma->vm_flags & VM_GROWSDOWN &&
-	       vma->vm_end - (addr & PAGE_MASK) <= iopf_stack_limit(mm);
+	       iopf_may_grow(mm, vma, addr, &stack);
 	mmap_read_unlock(mm);
-	return grow ? lock_mm_and_find_vma(mm, addr, NULL) : NULL;
+	if (!grow)
+		return NULL;
+	/* It is the worker's limit that growing looks at. */
+	iopf_swap_stack_limit(&stack);
+	vma = lock_mm_and_find_vma(mm, addr, NULL);
+	iopf_swap_stack_limit(&stack);
+	return vma;
 }
 
 /* Resolves a page under mmap_lock, as often as it takes. */
@@ -207,7 +449,7 @@ iopf_resolve_locked(struct mm_struct *mm, struct iopf_page *page)
 	struct vm_area_struct *vma;
 	vm_fault_t ret;
 
-	while (!iopf_group_withdrawn(page->group)) {
+	while (!signal_pending(current)) {
 		vma = iopf_lock_mm(mm, page->addr);
 		if (!vma)
 			break;
@@ -228,208 +470,341 @@ iopf_resolve_locked(struct mm_struct *mm, struct iopf_page *page)
 	return IOMMU_PAGE_RESP_INVALID;
 }
 
-static enum iommu_page_response_code
-iopf_resolve_page(struct iopf_walk *walk, struct iopf_group *group,
-		  const struct iommu_fault_page_request *prm)
+/* Waits as the process would have to, if its cgroup is above memory.high. */
+static void iopf_throttle(struct iopf_walk *walk)
 {
-	enum iommu_page_response_code code;
-	struct iopf_page page;
-
-	if (!iopf_init_page(&page, group, prm))
-		return IOMMU_PAGE_RESP_INVALID;
-	if (!iopf_try_vma(walk, &page, &code))
-		code = iopf_resolve_locked(walk->mm, &page);
-	return code;
+#ifdef CONFIG_MEMCG
+	if (likely(!current->memcg_nr_pages_over_high))
+		return;
+	iopf_unlock_vma(walk);
+	mem_cgroup_handle_over_high(GFP_KERNEL);
+#endif
 }
 
-/**
- * iopf_mm_resolve() - make the pages of a group present
- * @walk: what is kept from group to group. If it does not stay, it is empty,
- *	  and takes over users of the group's @mm. See iopf_mm_leave().
- * @group: the group, without @mm if the process is gone
- *
- * The first page that cannot be had decides; what comes after it is not tried.
- *
- * Context: may sleep: for memory, for storage, and for a userfaultfd monitor.
- * Return: IOMMU_PAGE_RESP_SUCCESS or IOMMU_PAGE_RESP_INVALID.
+/* Counts how often the process is refused, and slows that down. */
+static void iopf_brake(struct iopf_walk *walk, bool refused)
+{
+	struct iopf_mm *as = walk->lane->as;
+	unsigned int before = READ_ONCE(as->refused);
+
+	if (refused) {
+		WRITE_ONCE(as->refused, before + 1);
+		if (before % IOPF_REFUSALS == IOPF_REFUSALS - 1) {
+			iopf_unlock_vma(walk);
+			usleep_range(1000, 1500);
+		}
+	} else if (before) {
+		WRITE_ONCE(as->refused, 0);
+	}
+}
+
+/*
+ * Makes the pages of a group present. The first that cannot be had decides;
+ * what comes after it is not tried.
  */
-enum iommu_page_response_code iopf_mm_resolve(struct iopf_walk *walk,
-					      struct iopf_group *group)
+static enum iommu_page_response_code
+iopf_resolve(struct iopf_walk *walk, struct iopf_group *group)
 {
 	enum iommu_page_response_code code = IOMMU_PAGE_RESP_INVALID;
 	struct iopf_fault *iopf;
+	struct iopf_page page;
 
-	if (!walk->stay) {
-		cond_resched();
-		walk->mm = group->mm;
-		walk->groups = 0;
-	}
-	if (!walk->mm)
+	if (!walk->mm && !iopf_enter(walk))
 		return IOMMU_PAGE_RESP_INVALID;
+	if (!(++walk->groups % 16))
+		cond_resched();
 	list_for_each_entry(iopf, &group->faults, list) {
-		code = iopf_resolve_page(walk, group, &iopf->fault.prm);
+		if (!iopf_init_page(&page, &iopf->fault.prm))
+			code = IOMMU_PAGE_RESP_INVALID;
+		else if (!iopf_try_vma(walk, &page, &code))
+			code = iopf_resolve_locked(walk->mm, &page);
+		iopf_yield_vma(walk);
 		trace_iopf_resolve(group->fault_param->name, &iopf->fault.prm,
 				   code);
 		if (code != IOMMU_PAGE_RESP_SUCCESS)
 			break;
 	}
+	iopf_throttle(walk);
+	iopf_brake(walk, code != IOMMU_PAGE_RESP_SUCCESS);
 	return code;
 }
 
-/* Whether nothing is mapped at @addr, in a page table that is there. */
-static bool iopf_is_hole(struct mm_struct *mm, unsigned long addr)
-{
-	pgd_t *pgdp = pgd_offset(mm, addr);
-	p4d_t *p4d;
-	pud_t *pud;
-	pte_t *pte;
-	bool hole;
+/* Bonds and lanes */
 
-	if (!pgd_present(pgdp_get(pgdp)))
-		return false;
-	p4d = p4d_offset(pgdp, addr);
-	if (!p4d_present(p4dp_get(p4d)))
-		return false;
-	pud = pud_offset(p4d, addr);
-	if (!pud_present(pudp_get(pud)) || pud_leaf(pudp_get(pud)))
-		return false;
-	pte = pte_offset_map(pmd_offset(pud, addr), addr);
-	if (!pte)
-		return false;
-	/* Taken by pte_offset_map(), as sparse cannot know. */
-	__acquire(RCU);
-	hole = pte_none(ptep_get(pte));
-	pte_unmap(pte);
-	return hole;
+static struct iopf_bond *iopf_get_bond(struct iommu_fault_param *param,
+				       struct iopf_mm *as)
+{
+	struct iopf_bond *bond;
+
+	lockdep_assert_held(&param->lock);
+	list_for_each_entry(bond, &param->bonds, node)
+		if (bond->as == as)
+			return bond;
+	bond = iopf_pool_get(&param->bonds_free);
+	if (!bond)
+		return NULL;
+	bond->as = as;
+	bond->coming = NULL;
+	bond->lanes = 0;
+	INIT_LIST_HEAD(&bond->ready);
+	INIT_LIST_HEAD(&bond->starved);
+	list_add(&bond->node, &param->bonds);
+	return bond;
 }
 
-/* Whether the allocator has a page to give without touching its reserves. */
-static bool iopf_zones_have_room(void)
+/* Gives the bond back if it has neither groups nor lanes. */
+static void iopf_put_bond(struct iommu_fault_param *param,
+			  struct iopf_bond *bond)
 {
-	const gfp_t gfp = GFP_HIGHUSER_MOVABLE;
-	unsigned long mark;
-	struct zoneref *ref;
-	struct zone *zone;
+	lockdep_assert_held(&param->lock);
+	if (bond->lanes || !list_empty(&bond->ready))
+		return;
+	list_del(&bond->node);
+	list_del(&bond->starved);
+	iopf_pool_put(&param->bonds_free, bond);
+}
 
-	for_each_zone_zonelist(zone, ref, node_zonelist(numa_node_id(), gfp),
-			       gfp_zone(gfp)) {
-		mark = min_wmark_pages(zone) + IOPF_ROOM;
-		if (zone_watermark_ok(zone, 0, mark, gfp_zone(gfp), 0))
-			return true;
+static void iopf_lane_work(struct work_struct *work);
+
+/* Sends a lane out for a bond. */
+static void iopf_send_lane(struct iommu_fault_param *param,
+			   struct iopf_bond *bond, struct iopf_lane *lane)
+{
+	lockdep_assert_held(&param->lock);
+	INIT_WORK(&lane->work, iopf_lane_work);
+	lane->param = param;
+	lane->as = bond->as;
+	lane->bond = bond;
+	bond->coming = lane;
+	bond->lanes++;
+	param->users++;
+	refcount_inc(&lane->as->refs);
+	queue_work(lane->as->wq, &lane->work);
+}
+
+/* There are groups, and lanes that run may block: have another one, if due. */
+static void iopf_start_lane(struct iommu_fault_param *param,
+			    struct iopf_bond *bond)
+{
+	const struct iopf_pool *pool = &param->lanes;
+	struct iopf_lane *lane;
+
+	lockdep_assert_held(&param->lock);
+	if (bond->coming || list_empty(&bond->ready))
+		return;
+	if (bond->lanes) {
+		/* One is left for each group that may still come. */
+		if (bond->lanes >= IOPF_LANES || READ_ONCE(bond->as->refused) ||
+		    pool->nr_free + param->in_flight < pool->want)
+			return;
 	}
-	return false;
+	lane = iopf_pool_get(&param->lanes);
+	if (lane)
+		iopf_send_lane(param, bond, lane);
+	else if (!bond->lanes && list_empty(&bond->starved))
+		list_add_tail(&bond->starved, &param->starved);
 }
 
-#ifdef CONFIG_MEMCG
-static bool iopf_counter_has_room(struct page_counter *counter)
+/* Takes a lane back that has not begun; false if it has. */
+static bool iopf_cancel_coming(struct iommu_fault_param *param,
+			       struct iopf_bond *bond)
 {
-	return page_counter_read(counter) + IOPF_ROOM <=
-	       min(READ_ONCE(counter->max), READ_ONCE(counter->high));
-}
+	struct iopf_lane *lane = bond->coming;
 
-/* Whether the process's cgroup, and those above, may have another page. */
-static bool iopf_cgroup_has_room(struct mm_struct *mm)
-{
-	struct mem_cgroup *memcg;
-
-	if (mem_cgroup_disabled())
-		return true;
-	guard(rcu)();
-	memcg = mem_cgroup_from_task(rcu_dereference(mm->owner));
-	for (; memcg && !mem_cgroup_is_root(memcg);
-	     memcg = parent_mem_cgroup(memcg)) {
-		if (!iopf_counter_has_room(&memcg->memory))
-			return false;
-		if (!cgroup_subsys_on_dfl(memory_cgrp_subsys) &&
-		    !iopf_counter_has_room(&memcg->memsw))
-			return false;
-	}
+	lockdep_assert_held(&param->lock);
+	if (!lane || !cancel_work(&lane->work))
+		return false;
+	bond->coming = NULL;
+	bond->lanes--;
+	iopf_mm_put(lane->as);
+	iopf_pool_put(&param->lanes, lane);
+	/* Never the last user: whoever withdraws is one. */
+	iopf_put_locked(param);
 	return true;
 }
-#else
-static bool iopf_cgroup_has_room(struct mm_struct *mm)
-{
-	return true;
-}
-#endif
 
-/* Whether a page of this VMA can be had for an allocation and nothing else. */
-static bool iopf_is_quick(const struct iopf_walk *walk, unsigned long addr)
-{
-	struct vm_area_struct *vma = walk->vma;
-
-	return vma_is_anonymous(vma) && !userfaultfd_armed(vma) &&
-	       !vma_policy(vma) && iopf_is_hole(walk->mm, addr) &&
-	       iopf_zones_have_room() && iopf_cgroup_has_room(walk->mm);
-}
-
-static bool iopf_try_quick(struct iopf_walk *walk, struct iopf_group *group,
-			   enum iommu_page_response_code *code)
-{
-	struct iopf_page page;
-
-	if (!iopf_init_page(&page, group, &group->last_fault.fault.prm) ||
-	    !iopf_lock_vma(walk, page.addr))
-		return false;
-	if (iopf_access_ok(&page, walk->vma) && !iopf_is_quick(walk, page.addr))
-		return false;
-	return iopf_try_vma(walk, &page, code);
-}
-
-/**
- * iopf_mm_try() - make the page of a group present, if that is quick
- * @group: the group, of one request, with users of its @mm, which this drops,
- *	   or without @mm if the process is gone
- * @code: what to answer, where this returns true
- *
- * For the thread that reports the fault, which may hold a lock of the driver.
- * That is safe, because nothing in here waits but for the lock of a page table:
- * the VMA's lock is only tried; only anonymous memory that was never touched is
- * tried, so there is no I/O; and the last reference on the mm is dropped
- * elsewhere. PF_MEMALLOC keeps the allocator from reclaiming, which could wait
- * for I/O, and, without I/O, could kill a process whose cgroup has swap left.
- * It would also let the page come from the allocator's reserves, or exceed the
- * cgroup's limit: so there is no try where either is near.
- *
- * Context: process context; does not sleep but for a page table's lock.
- * Return: false if a lane has to see to it.
+/*
+ * &iopf_group.withdraw. A group that waits for a lane is given up. One that a
+ * lane is at takes the lane with it, so that others do not wait for that one.
  */
-bool iopf_mm_try(struct iopf_group *group, enum iommu_page_response_code *code)
+static bool iopf_mm_withdraw(struct iopf_group *group)
 {
-	struct iopf_walk walk = { .mm = group->mm };
-	unsigned int flags;
-	bool done;
+	struct iommu_fault_param *param = group->fault_param;
+	struct iopf_slot *slot = iopf_slot_of(group);
+	struct iopf_bond *bond = slot->bond;
 
-	if (!walk.mm) {
-		*code = IOMMU_PAGE_RESP_INVALID;
-		return true;
+	lockdep_assert_held(&param->lock);
+	if (slot->lane) {
+		iopf_interrupt(slot->lane);
+		slot->lane->bond = NULL;
+		bond->lanes--;
+		iopf_start_lane(param, bond);
+	} else {
+		list_del(&group->node);
+		if (list_empty(&bond->ready))
+			iopf_cancel_coming(param, bond);
 	}
-	flags = memalloc_flags_save(PF_MEMALLOC | PF_MEMALLOC_NOIO);
-	done = iopf_try_quick(&walk, group, code);
-	memalloc_flags_restore(flags);
-	iopf_mm_leave(&walk);
-	if (done)
-		trace_iopf_resolve(group->fault_param->name,
-				   &group->last_fault.fault.prm, *code);
-	return done;
+	iopf_put_bond(param, bond);
+	return !slot->lane;
 }
 
 /**
  * iopf_mm_handler() - the fault handler of domains that are address spaces
  * @group: the group
  *
- * For &iommu_domain.iopf_handler where &iommu_domain.mm is set.
- *
  * Context: called by the core under the device's lock.
- * Return: 0, or -EINVAL for a request without PASID, which cannot be meant for
- * an address space.
+ * Return: 0, -EAGAIN without room, or -EINVAL for a request without PASID,
+ * which cannot be meant for an address space.
  */
 int iopf_mm_handler(struct iopf_group *group)
 {
+	struct iommu_fault_param *param = group->fault_param;
+	struct iopf_slot *slot = iopf_slot_of(group);
+
+	lockdep_assert_held(&param->lock);
 	if (!(group->last_fault.fault.prm.flags &
 	      IOMMU_FAULT_PAGE_REQUEST_PASID_VALID))
 		return -EINVAL;
-	group->mm = group->attach_handle->domain->mm;
-	iopf_group_enqueue(group);
+	slot->bond = iopf_get_bond(param,
+				   group->attach_handle->domain->fault_data);
+	if (!slot->bond)
+		return -EAGAIN;
+	group->withdraw = iopf_mm_withdraw;
+	list_add_tail(&group->node, &slot->bond->ready);
+	iopf_start_lane(param, slot->bond);
 	return 0;
+}
+
+/* A lane takes a group: NULL if there is none. */
+static struct iopf_slot *iopf_next(struct iommu_fault_param *param,
+				   struct iopf_lane *lane)
+{
+	struct iopf_bond *bond = lane->bond;
+	struct iopf_group *group;
+	struct iopf_slot *slot;
+
+	lockdep_assert_held(&param->lock);
+	if (!bond)
+		return NULL;
+	group = list_first_entry_or_null(&bond->ready, struct iopf_group, node);
+	if (!group)
+		return NULL;
+	list_del(&group->node);
+	slot = iopf_slot_of(group);
+	slot->lane = lane;
+	/* This lane may block: what else there is shall not wait for it. */
+	iopf_start_lane(param, bond);
+	return slot;
+}
+
+/*
+ * Answers and frees a group. Before the last one, for now, the lane leaves the
+ * address space: who has waited for the groups finds no users of the core.
+ */
+static void iopf_finish(struct iopf_walk *walk, struct iopf_slot *slot,
+			enum iommu_page_response_code code)
+{
+	struct iopf_lane *lane = walk->lane;
+
+	lockdep_assert_held(&lane->param->lock);
+	if (!lane->bond || list_empty(&lane->bond->ready) ||
+	    signal_pending(current))
+		iopf_leave(walk);
+	slot->lane = NULL;
+	if (slot->state == IOPF_HANDED) {
+		iopf_answer(slot, code);
+		iopf_end_run(lane->param);
+	}
+	/* Never the last user: the lane is one. */
+	iopf_recycle(slot);
+}
+
+/* A lane ends: it is free for a bond that needs one. */
+static void iopf_end_lane(struct iommu_fault_param *param,
+			  struct iopf_lane *lane)
+{
+	struct iopf_bond *bond = lane->bond;
+
+	lockdep_assert_held(&param->lock);
+	if (bond) {
+		bond->lanes--;
+		iopf_put_bond(param, bond);
+	}
+	bond = list_first_entry_or_null(&param->starved, struct iopf_bond,
+					starved);
+	if (bond) {
+		list_del_init(&bond->starved);
+		iopf_send_lane(param, bond, lane);
+	} else {
+		iopf_pool_put(&param->lanes, lane);
+	}
+}
+
+static void iopf_lane_work(struct work_struct *work)
+{
+	struct iopf_lane *lane = container_of(work, struct iopf_lane, work);
+	struct iommu_fault_param *param = lane->param;
+	struct iopf_walk walk = { .lane = lane };
+	enum iommu_page_response_code code;
+	struct iopf_mm *as = lane->as;
+	struct iopf_slot *slot;
+	bool last;
+
+	iopf_allow_interrupt();
+	lane->task = current;
+	spin_lock(&param->lock);
+	lane->bond->coming = NULL;
+	while ((slot = iopf_next(param, lane))) {
+		spin_unlock(&param->lock);
+		code = iopf_resolve(&walk, &slot->group);
+		spin_lock(&param->lock);
+		iopf_finish(&walk, slot, code);
+	}
+	iopf_end_lane(param, lane);
+	last = iopf_put_locked(param);
+	spin_unlock(&param->lock);
+	if (last)
+		iopf_free_param(param);
+	iopf_mm_put(as);
+}
+
+/* Domains */
+
+/**
+ * iopf_mm_init_domain() - have faults in a domain resolved by lanes
+ * @domain: the domain, with its @mm
+ *
+ * Context: may sleep. @mm has users.
+ * Return: 0 or -ENOMEM; undone by iopf_mm_exit_domain().
+ */
+int iopf_mm_init_domain(struct iommu_domain *domain)
+{
+	struct iopf_mm *as;
+
+	guard(mutex)(&iopf_mms_lock);
+	as = iopf_mm_find(domain->mm);
+	if (!as) {
+		as = iopf_mm_alloc(domain->mm);
+		if (!as)
+			return -ENOMEM;
+		list_add_tail(&as->node, &iopf_mms);
+	}
+	domain->fault_data = as;
+	domain->iopf_handler = iopf_mm_handler;
+	return 0;
+}
+
+/**
+ * iopf_mm_exit_domain() - undo iopf_mm_init_domain()
+ * @domain: the domain, attached nowhere any more; it may not have been set up
+ *
+ * Context: does not sleep.
+ */
+void iopf_mm_exit_domain(struct iommu_domain *domain)
+{
+	struct iopf_mm *as = domain->fault_data;
+
+	domain->fault_data = NULL;
+	if (as)
+		iopf_mm_put(as);
 }

@@ -66,7 +66,7 @@ static int answer_next(enum iommu_page_response_code code)
 
 	if (!group)
 		return -ENOENT;
-	ret = iommu_page_response(group, code);
+	ret = iopf_group_response(group, code);
 	iopf_free_group(group);
 	return ret;
 }
@@ -174,8 +174,7 @@ static void iopf_test_single(struct kunit *test)
 	struct iommu_fault fault = request(PASID_A, 7, 0x1000, LAST);
 	struct iommu_fault_page_request *prm = &ctx->fake->records[0].prm;
 
-	fault.prm.private_data[0] = 0x1122334455667788;
-	fault.prm.private_data[1] = 0x99aabbccddeeff00;
+	fault.prm.sid = 0x11223344;
 	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &fault));
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
@@ -206,7 +205,7 @@ static void expect_group(struct kunit *test, u32 pasid, u32 grpid, u64 first,
 			    list_last_entry(&group->faults, struct iopf_fault,
 					    list));
 	KUNIT_EXPECT_EQ(test, 0,
-			iommu_page_response(group, IOMMU_PAGE_RESP_SUCCESS));
+			iopf_group_response(group, IOMMU_PAGE_RESP_SUCCESS));
 	iopf_free_group(group);
 }
 
@@ -332,9 +331,10 @@ static void iopf_test_flood(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 1, 0x5000, LAST));
 	expect_group(test, PASID_B, 1, 0x5000, 1);
-	/* The last request of a group that was dropped is not a group. */
-	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 19999, 0, LAST));
-	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	/* Of a group that was dropped the last request is what is left. */
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 19999, 0x66, LAST));
+	expect_group(test, PASID_A, 19999, 0x66, 1);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->stats.refused);
 	/* After a flush nothing is left of it. */
 	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_A));
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->nr_partial);
@@ -342,7 +342,7 @@ static void iopf_test_flood(struct kunit *test)
 	expect_group(test, PASID_A, 19998, 0x77, 1);
 }
 
-/* A group too long for the reserve is answered INVALID, as a whole. */
+/* Of a group too long for the reserve a part is handed over. */
 static void iopf_test_long_group(struct kunit *test)
 {
 	unsigned int i;
@@ -350,18 +350,17 @@ static void iopf_test_long_group(struct kunit *test)
 	regrant(test, 4);
 	for (i = 0; i < 10; i++)
 		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, 0));
-	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, LAST));
-	KUNIT_EXPECT_EQ(test, 0, ctx->kept.count);
-	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
 	KUNIT_EXPECT_EQ(test, 6, param_of(ctx)->stats.dropped);
-	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->stats.refused);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 4, LAST));
+	expect_group(test, PASID_A, 1, 0, 5);
 	for (i = 0; i < 4; i++)
 		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, 0));
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, i, LAST));
 	expect_group(test, PASID_A, 1, 0, 5);
+	KUNIT_EXPECT_EQ(test, 6, param_of(ctx)->stats.dropped);
 }
 
-/* As many groups as granted are taken, what is beyond gets INVALID. */
+/* As many groups as granted are taken, what is beyond is to ask again. */
 static void iopf_test_reserve(struct kunit *test)
 {
 	unsigned int i, room = 4 + IOPF_SLACK;
@@ -372,15 +371,17 @@ static void iopf_test_reserve(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, room, ctx->kept.count);
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
-	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
 	KUNIT_EXPECT_EQ(test, i, ctx->fake->records[0].prm.grpid);
 	KUNIT_EXPECT_EQ(test, room, param_of(ctx)->in_flight);
+	KUNIT_EXPECT_EQ(test, 1, param_of(ctx)->stats.refused);
 	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
 	KUNIT_EXPECT_EQ(test, room + 1, ctx->kept.count);
 	answer_all();
 	KUNIT_EXPECT_EQ(test, room + 2, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->stats.again);
 }
 
 static void send_full_group(u32 grpid)
@@ -392,24 +393,25 @@ static void send_full_group(u32 grpid)
 	send(PASID_A, grpid, i, LAST);
 }
 
-/* A device that uses its credits again as soon as it has them back. */
-static void use_credits_again(struct iopf_fake *fake,
-			      const struct iommu_fault_page_request *prm,
-			      u32 code)
-{
-	if (fake->responses < 4)
-		send_full_group(prm->grpid + 1);
-}
-
-/* A device that keeps to its grant is never refused. */
+/* A device that uses its credits as soon as it has them is never refused. */
 static void iopf_test_credits(struct kunit *test)
 {
-	regrant(test, 4);
-	ctx->fake->respond = use_credits_again;
-	send_full_group(1);
-	answer_all();
-	ctx->fake->respond = NULL;
-	KUNIT_EXPECT_EQ(test, 4, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	struct iopf_group *groups[IOPF_SLACK];
+	unsigned int i;
+
+	regrant(test, 5);
+	send_full_group(0);
+	/* So many handlers have answered, and not yet freed. */
+	for (i = 0; i < IOPF_SLACK; i++) {
+		groups[i] = iopf_fake_next(&ctx->kept);
+		KUNIT_ASSERT_NOT_NULL(test, groups[i]);
+		KUNIT_EXPECT_EQ(test, 5, groups[i]->fault_count);
+		iopf_group_response(groups[i], IOMMU_PAGE_RESP_SUCCESS);
+		send_full_group(i + 1);
+	}
+	while (i--)
+		iopf_free_group(groups[i]);
+	expect_group(test, PASID_A, IOPF_SLACK, 0, 5);
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->stats.dropped);
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->stats.refused);
 }
@@ -578,7 +580,12 @@ static int refuse_handler(struct iopf_group *group)
 	return -ENOMEM;
 }
 
-/* A handler that refuses a group: answered INVALID, memory given back. */
+static int reject_handler(struct iopf_group *group)
+{
+	return -EINVAL;
+}
+
+/* A handler that refuses a group: answered, memory given back. */
 static void iopf_test_refusal(struct kunit *test)
 {
 	unsigned int i;
@@ -586,11 +593,271 @@ static void iopf_test_refusal(struct kunit *test)
 	ctx->kept.domain.iopf_handler = refuse_handler;
 	for (i = 0; i < 1000; i++)
 		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 1000, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	KUNIT_EXPECT_EQ(test, 1000, param_of(ctx)->stats.again);
+	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->stats.refused);
+	ctx->kept.domain.iopf_handler = reject_handler;
+	for (i = 0; i < 1000; i++)
+		send_full_group(1);
 	KUNIT_EXPECT_EQ(test, 1000, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
 	ctx->kept.domain.iopf_handler = keep_handler;
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 8, LAST));
 	expect_group(test, PASID_A, 1, 8, 1);
+}
+
+/* What tells groups apart besides PASID and index. */
+static void iopf_test_kinds(struct kunit *test)
+{
+	struct iommu_fault stall = request(PASID_A, 5, 0x900, 0);
+	struct iommu_fault other = request(PASID_A, 5, 0x800, LAST);
+
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 5, 0x100, 0));
+	/* A stall is a group, whether it is flagged as last or not. */
+	stall.prm.kind = IOPF_STALL;
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &stall));
+	expect_group(test, PASID_A, 5, 0x900, 1);
+	KUNIT_EXPECT_EQ(test, IOPF_STALL, ctx->fake->records[0].prm.kind);
+	stall.prm.flags |= LAST;
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &stall));
+	expect_group(test, PASID_A, 5, 0x900, 1);
+	/* Nor is one without permissions a PASID stop marker. */
+	stall.prm.perm = 0;
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &stall));
+	expect_group(test, PASID_A, 5, 0x900, 1);
+	other.prm.sid = 1;
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &other));
+	expect_group(test, PASID_A, 5, 0x800, 1);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->records[3].prm.sid);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 5, 0x101, LAST));
+	expect_group(test, PASID_A, 5, 0x100, 2);
+}
+
+/* Requests without PASID go to the handler that the device is attached to. */
+static void iopf_test_no_pasid(struct kunit *test)
+{
+	struct iommu_fault fault = request(0, 1, 0x1000, LAST);
+	struct iommu_attach_handle handle = {};
+	struct iommu_group *group = iommu_group_get(dev_of(ctx));
+	struct iopf_group *got;
+
+	fault.prm.flags &= ~IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
+	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_queue_iopf(dev_of(ctx), &fault));
+	KUNIT_ASSERT_EQ(test, 0,
+			iommu_attach_group_handle(&ctx->kept.domain, group,
+						  &handle));
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &fault));
+	got = iopf_fake_next(&ctx->kept);
+	KUNIT_ASSERT_NOT_NULL(test, got);
+	KUNIT_EXPECT_PTR_EQ(test, &handle, got->attach_handle);
+	iopf_group_response(got, IOMMU_PAGE_RESP_SUCCESS);
+	iopf_free_group(got);
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->records[0].prm.flags &
+		IOMMU_FAULT_PAGE_REQUEST_PASID_VALID);
+	/* An address space wants one. */
+	ctx->kept.domain.iopf_handler = iopf_mm_handler;
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &fault));
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	ctx->kept.domain.iopf_handler = keep_handler;
+	KUNIT_EXPECT_EQ(test, 0, iommu_queue_iopf(dev_of(ctx), &fault));
+	iommu_detach_group_handle(&ctx->kept.domain, group);
+	KUNIT_EXPECT_EQ(test, 2, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, -EINVAL, iommu_queue_iopf(dev_of(ctx), &fault));
+	iommu_group_put(group);
+}
+
+static void send_groups(struct kunit *test, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, 2 * i, 0));
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, 2 * i + 1, LAST));
+	}
+}
+
+static void expect_whole_reserve(struct kunit *test);
+
+/* Groups that were withdrawn, oldest first: two requests each. */
+static void expect_husks(struct kunit *test, unsigned int count)
+{
+	struct iopf_group *group;
+	struct iopf_fault *iopf;
+	unsigned int i, n;
+
+	for (i = 0; i < count; i++) {
+		group = iopf_fake_next(&ctx->kept);
+		KUNIT_ASSERT_NOT_NULL(test, group);
+		n = 0;
+		list_for_each_entry(iopf, &group->faults, list)
+			KUNIT_EXPECT_EQ(test, 2 * i + n++, iopf->fault.prm.addr);
+		KUNIT_EXPECT_EQ(test, 2, n);
+		KUNIT_EXPECT_EQ(test, -ENODEV, iopf_group_response(group, 0));
+		iopf_free_group(group);
+	}
+}
+
+/* Rounds of groups that are withdrawn while their handler keeps them. */
+static void iopf_test_husks(struct kunit *test)
+{
+	struct iommu_fault_param *param = param_of(ctx);
+	unsigned int round;
+
+	for (round = 1; round <= 5; round++) {
+		send_groups(test, 32);
+		KUNIT_EXPECT_EQ(test, 32 * round, ctx->kept.count);
+		detach(PASID_A);
+		attach(test, PASID_A, &ctx->a);
+		KUNIT_EXPECT_EQ(test, 32 * round, ctx->fake->responses);
+	}
+	KUNIT_EXPECT_EQ(test, 0, param->stats.refused + param->stats.again);
+	KUNIT_EXPECT_EQ(test, 0, param->stats.dropped);
+	KUNIT_EXPECT_EQ(test, 5 * 32, param->stats.withdrawn);
+	KUNIT_EXPECT_EQ(test, 0, param->husks);
+	while (round-- > 1)
+		expect_husks(test, 32);
+	KUNIT_EXPECT_EQ(test, -ENOENT, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	expect_whole_reserve(test);
+}
+
+/* A provider that gives nothing back gets no more, others do. */
+static void iopf_test_full_provider(struct kunit *test)
+{
+	struct iommu_fault_param *param;
+	struct iopf_fake_domain other;
+	struct iommu_attach_handle c = {};
+
+	param = param_of(ctx);
+	iopf_fake_domain_init(&other, iopf_fake_keep);
+	KUNIT_ASSERT_EQ(test, 0,
+			iommu_attach_device_pasid(&other.domain, dev_of(ctx),
+						  12, &c));
+	ctx->owned = true;
+	WRITE_ONCE(iopf_timeout_ms, 10);
+	send_groups(test, 32);
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 32));
+	send_groups(test, 32);
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 64));
+	WRITE_ONCE(iopf_timeout_ms, 0);
+	KUNIT_EXPECT_EQ(test, 64, param->husks);
+	KUNIT_EXPECT_EQ(test, 64, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	send_groups(test, 32);
+	KUNIT_EXPECT_EQ(test, 64, ctx->kept.count);
+	KUNIT_EXPECT_EQ(test, 32, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	KUNIT_EXPECT_EQ(test, 32, param->stats.again);
+	KUNIT_EXPECT_EQ(test, 0, param->stats.refused);
+	KUNIT_EXPECT_EQ(test, 0, send(12, 1, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 1, other.count);
+	iommu_detach_device_pasid(&other.domain, dev_of(ctx), 12);
+	iopf_free_group(iopf_fake_next(&other));
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 63, param->husks);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 65, ctx->kept.count);
+	answer_all();
+	expect_whole_reserve(test);
+}
+
+/* A grant that changes while groups are out. */
+static void iopf_test_set_granted(struct kunit *test)
+{
+	struct iommu_fault_param *param;
+	unsigned int i;
+
+	regrant(test, 4);
+	param = param_of(ctx);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
+	KUNIT_EXPECT_EQ(test, -EINVAL, iopf_queue_set_granted(dev_of(ctx), 0));
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_set_granted(dev_of(ctx), 64));
+	for (i = 4; i < 64 + IOPF_SLACK; i++)
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
+	KUNIT_EXPECT_EQ(test, 64 + IOPF_SLACK, ctx->kept.count);
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_set_granted(dev_of(ctx), 2));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, i, LAST));
+	KUNIT_EXPECT_EQ(test, 1, param->stats.refused);
+	answer_all();
+	KUNIT_EXPECT_EQ(test, 2 + IOPF_SLACK, param->groups.nr);
+	KUNIT_EXPECT_EQ(test, 2, param->requests.nr);
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_set_granted(dev_of(ctx), 64));
+	send_groups(test, 32);
+	answer_all();
+	KUNIT_EXPECT_EQ(test, 0, param->stats.dropped);
+	expect_whole_reserve(test);
+}
+
+/* A device that was reset waits for nothing: no response, memory is back. */
+static void iopf_test_forget(struct kunit *test)
+{
+	struct iommu_fault_param *param = param_of(ctx);
+
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 1, 0, 0));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, 0, LAST));
+	ctx->owned = true;
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 3, 0, LAST));
+	ctx->owned = false;
+	KUNIT_EXPECT_EQ(test, 0, iopf_device_forget(dev_of(ctx)));
+	KUNIT_EXPECT_EQ(test, 0, param->nr_partial);
+	KUNIT_EXPECT_EQ(test, 0, param->in_flight);
+	KUNIT_EXPECT_EQ(test, 2, param->stats.forgotten);
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	/* It goes on as before. */
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, 9, LAST));
+	expect_group(test, PASID_A, 2, 9, 1);
+	iopf_queue_remove_device(ctx->queue, dev_of(ctx));
+	KUNIT_EXPECT_EQ(test, -ENODEV, iopf_device_forget(dev_of(ctx)));
+	KUNIT_EXPECT_EQ(test, -ENODEV, iopf_queue_set_granted(dev_of(ctx), 4));
+}
+
+/* page_response() is called under the device's lock, runs end in it. */
+static void check_locked(struct iopf_fake *fake,
+			 const struct iommu_fault_page_request *prm, u32 code)
+{
+	spinlock_t *lock = &param_of(ctx)->lock;
+
+	if (spin_trylock(lock)) {
+		fake->late++;
+		spin_unlock(lock);
+	}
+}
+
+static void iopf_test_runs(struct kunit *test)
+{
+	ctx->fake->respond = check_locked;
+	send_groups(test, 32);
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->runs);
+	KUNIT_EXPECT_EQ(test, 0, answer_next(IOMMU_PAGE_RESP_SUCCESS));
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->runs);
+	iopf_fake_reset(ctx->fake);
+	detach(PASID_A);
+	KUNIT_EXPECT_EQ(test, 31, ctx->fake->responses);
+	KUNIT_EXPECT_GE(test, ctx->fake->runs, 1);
+	/* Twice more for memory, and for the detach's second look. */
+	KUNIT_EXPECT_LE(test, ctx->fake->runs, 33);
+	answer_all();
+	attach(test, PASID_A, &ctx->a);
+	ctx->fake->respond = NULL;
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->late);
+}
+
+/* A flush withdraws what does not end. */
+static void iopf_test_flush_withdraws(struct kunit *test)
+{
+	unsigned long start = jiffies;
+
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 1, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, 0, LAST));
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_B));
+	KUNIT_EXPECT_TRUE(test, time_after_eq(jiffies, start +
+				msecs_to_jiffies(IOPF_FLUSH_MS)));
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->responses);
+	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
+			ctx->fake->records[0].code);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->records[0].prm.grpid);
+	KUNIT_EXPECT_EQ(test, -ENODEV, answer_next(IOMMU_PAGE_RESP_SUCCESS));
 }
 
 static u32 random_pasid(struct rnd_state *rnd)
@@ -649,6 +916,14 @@ static void random_event(struct kunit *test, struct rnd_state *rnd)
 	}
 }
 
+static void expect_pool(struct kunit *test, struct iopf_pool *pool,
+			unsigned int count)
+{
+	KUNIT_EXPECT_EQ(test, count, pool->nr);
+	KUNIT_EXPECT_EQ(test, count, pool->nr_free);
+	KUNIT_EXPECT_EQ(test, count, list_count_nodes(&pool->free));
+}
+
 /* All groups are back, and nobody but us uses the device. */
 static void expect_whole_reserve(struct kunit *test)
 {
@@ -658,9 +933,11 @@ static void expect_whole_reserve(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx),
 						      IOMMU_PASID_INVALID));
 	KUNIT_EXPECT_EQ(test, 0, param->nr_partial);
-	KUNIT_EXPECT_EQ(test, 64 + IOPF_SLACK,
-			list_count_nodes(&param->free_groups));
-	KUNIT_EXPECT_EQ(test, 64, list_count_nodes(&param->free_faults));
+	expect_pool(test, &param->groups, 64 + IOPF_SLACK);
+	expect_pool(test, &param->requests, 64);
+	expect_pool(test, &param->lanes, 64 + IOPF_SLACK);
+	expect_pool(test, &param->bonds_free, 64 + IOPF_SLACK);
+	KUNIT_EXPECT_EQ(test, 0, param->husks);
 	KUNIT_EXPECT_EQ(test, 1, param->users);
 }
 
@@ -686,6 +963,11 @@ static void iopf_test_random(struct kunit *test)
 	expect_whole_reserve(test);
 }
 
+static struct iopf_mm *as_of(struct iopf_fake_domain *kept)
+{
+	return kept->domain.fault_data;
+}
+
 /*
  * Gives the test's thread an address space, with some memory. Not by
  * kunit_vm_mmap(), which never drops the reference that kthread_use_mm() takes.
@@ -703,7 +985,7 @@ static unsigned long use_mm(struct kunit *test, unsigned int pages)
 		       MAP_ANONYMOUS | MAP_PRIVATE, 0);
 	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
 	ctx->kept.domain.mm = mm;
-	ctx->kept.domain.iopf_handler = iopf_mm_handler;
+	KUNIT_ASSERT_EQ(test, 0, iopf_mm_init_domain(&ctx->kept.domain));
 	return addr;
 }
 
@@ -712,19 +994,23 @@ static void unuse_mm(struct kunit *test)
 {
 	struct mm_struct *mm = ctx->kept.domain.mm;
 
+	iopf_mm_exit_domain(&ctx->kept.domain);
 	ctx->kept.domain.iopf_handler = keep_handler;
 	kthread_unuse_mm(mm);
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&mm->mm_users));
-	/* That one, and CPUs that have not switched to another since. */
+	/*
+	 * That one, what the domain held for a moment longer, and CPUs that
+	 * have not switched to another since.
+	 */
 	KUNIT_EXPECT_LE(test, atomic_read(&mm->mm_count),
-			1 + num_possible_cpus());
+			2 + num_possible_cpus());
 	mmput(mm);
 }
 
 /* Groups that are resolved against an address space. */
 static void iopf_test_mm(struct kunit *test)
 {
-	unsigned long addr = use_mm(test, 65);
+	unsigned long addr = use_mm(test, 64);
 	unsigned int i;
 
 	for (i = 0; i < 63; i++)
@@ -740,16 +1026,6 @@ static void iopf_test_mm(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, addr + 0x1000000000, LAST));
 	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 65));
 	KUNIT_EXPECT_EQ(test, 2, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
-	/* After a pause this thread tries, and leaves what is mapped. */
-	msleep(20);
-	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, addr + 64, LAST));
-	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 66));
-	KUNIT_EXPECT_EQ(test, 64, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
-	/* What is not, in a page table that is, is answered on the spot. */
-	msleep(20);
-	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 3, addr + 64 * PAGE_SIZE, LAST));
-	KUNIT_EXPECT_EQ(test, 67, ctx->fake->responses);
-	KUNIT_EXPECT_EQ(test, 65, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
 	/* Nothing is left, and nobody else uses the mm. */
 	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_A));
 	KUNIT_EXPECT_EQ(test, 0, param_of(ctx)->in_flight);
@@ -793,8 +1069,176 @@ static void iopf_test_mm_races(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
 	}
 	/* Withdrawn groups may still be in the hands of lanes. */
-	flush_workqueue(ctx->queue->wq);
+	flush_workqueue(as_of(&ctx->kept)->wq);
 	KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
+	unuse_mm(test);
+}
+
+/* A second address space, for PASID_B: what else is on the device. */
+static unsigned long use_other_mm(struct kunit *test,
+				  struct iopf_fake_domain *other,
+				  struct mm_struct **mm)
+{
+	unsigned long addr;
+
+	*mm = mm_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, *mm);
+	(*mm)->task_size = TASK_SIZE;
+	arch_pick_mmap_layout(*mm, &current->signal->rlim[RLIMIT_STACK]);
+	kthread_use_mm(*mm);
+	addr = vm_mmap(NULL, 0, 64 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	kthread_unuse_mm(*mm);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
+	iopf_fake_domain_init(other, keep_handler);
+	other->domain.mm = *mm;
+	KUNIT_ASSERT_EQ(test, 0, iopf_mm_init_domain(&other->domain));
+	return addr;
+}
+
+/* Nothing is mapped there: faults wait for mmap_lock. */
+static void send_stuck(struct kunit *test, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_A, i, PAGE_SIZE, LAST));
+}
+
+static bool lanes_are_in(struct iopf_mm *as, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < 200 && READ_ONCE(as->users) != count; i++)
+		msleep(20);
+	return as->users == count;
+}
+
+/*
+ * However many faults of a process are stuck, another's are resolved; when they
+ * are withdrawn, their lanes let go of the process.
+ */
+static void iopf_test_fair(struct kunit *test)
+{
+	struct iopf_fake_domain other;
+	struct mm_struct *mm;
+	unsigned long addr = use_other_mm(test, &other, &mm);
+	unsigned int i;
+
+	use_mm(test, 1);
+	detach(PASID_B);
+	KUNIT_ASSERT_EQ(test, 0,
+			iommu_attach_device_pasid(&other.domain, dev_of(ctx),
+						  PASID_B, &ctx->b));
+	mmap_write_lock(current->mm);
+	send_stuck(test, 48);
+	KUNIT_EXPECT_TRUE(test, lanes_are_in(as_of(&ctx->kept), IOPF_LANES));
+	for (i = 0; i < 16; i++)
+		KUNIT_EXPECT_EQ(test, 0, send(PASID_B, i, addr + i * PAGE_SIZE,
+					      LAST));
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 16));
+	KUNIT_EXPECT_EQ(test, 16, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_flush_dev(dev_of(ctx), PASID_B));
+	KUNIT_EXPECT_EQ(test, 16, ctx->fake->responses);
+	detach(PASID_A);
+	KUNIT_EXPECT_EQ(test, 48, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_TRUE(test, lanes_are_in(as_of(&ctx->kept), 0));
+	mmap_write_unlock(current->mm);
+	flush_workqueue(as_of(&ctx->kept)->wq);
+	attach(test, PASID_A, &ctx->a);
+	detach(PASID_B);
+	iommu_attach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_B,
+				  &ctx->b);
+	iopf_mm_exit_domain(&other.domain);
+	mmput(mm);
+	expect_whole_reserve(test);
+	unuse_mm(test);
+}
+
+/* Rounds of stuck faults that are withdrawn: a device within its grant. */
+static void iopf_test_stuck_rounds(struct kunit *test)
+{
+	struct iommu_fault_param *param = param_of(ctx);
+	unsigned int round;
+
+	use_mm(test, 1);
+	mmap_write_lock(current->mm);
+	WRITE_ONCE(iopf_timeout_ms, 20);
+	for (round = 1; round <= 5; round++) {
+		send_stuck(test, 64);
+		KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 64 * round));
+	}
+	WRITE_ONCE(iopf_timeout_ms, 0);
+	KUNIT_EXPECT_EQ(test, 64 * 5,
+			ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, 0, param->stats.refused + param->stats.again);
+	KUNIT_EXPECT_TRUE(test, lanes_are_in(as_of(&ctx->kept), 0));
+	mmap_write_unlock(current->mm);
+	flush_workqueue(as_of(&ctx->kept)->wq);
+	expect_whole_reserve(test);
+	unuse_mm(test);
+}
+
+/* A lane does not keep an address space that nobody else uses. */
+static void iopf_test_dead_mm(struct kunit *test)
+{
+	struct mm_struct *mm;
+
+	use_mm(test, 1);
+	mm = current->mm;
+	mmgrab(mm);
+	mmap_write_lock(mm);
+	send_stuck(test, 4);
+	KUNIT_EXPECT_TRUE(test, lanes_are_in(as_of(&ctx->kept), 4));
+	/* Longer than it takes to look. */
+	msleep(600);
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	kthread_unuse_mm(mm);
+	mmput(mm);
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 4));
+	KUNIT_EXPECT_EQ(test, 4, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_TRUE(test, lanes_are_in(as_of(&ctx->kept), 0));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&mm->mm_users));
+	mmap_write_unlock(mm);
+	/* The next is refused without a look at it. */
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 9, PAGE_SIZE, LAST));
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 5));
+	KUNIT_EXPECT_EQ(test, 5, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	flush_workqueue(as_of(&ctx->kept)->wq);
+	expect_whole_reserve(test);
+	iopf_mm_exit_domain(&ctx->kept.domain);
+	ctx->kept.domain.iopf_handler = keep_handler;
+	mmdrop(mm);
+}
+
+static void fault_again(void)
+{
+	send(PASID_A, 1, PAGE_SIZE, LAST);
+}
+
+/* A process that is refused has one lane, which rests. */
+static void iopf_test_brake(struct kunit *test)
+{
+	unsigned long addr = use_mm(test, 64), start;
+	struct iommu_fault_param *param = param_of(ctx);
+	unsigned int i;
+
+	for (i = 0; i < 16; i++)
+		fault_again();
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 16));
+	KUNIT_EXPECT_EQ(test, 16, as_of(&ctx->kept)->refused);
+	flush_workqueue(as_of(&ctx->kept)->wq);
+	start = jiffies;
+	for (i = 0; i < 48; i++)
+		fault_again();
+	KUNIT_EXPECT_GE(test, param->lanes.nr_free + 1, param->lanes.nr);
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 64));
+	KUNIT_EXPECT_GE(test, jiffies_to_usecs(jiffies - start + 1), 3000);
+	/* One that is resolved ends that. */
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_A, 2, addr, LAST));
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 65));
+	KUNIT_EXPECT_EQ(test, 0, as_of(&ctx->kept)->refused);
+	flush_workqueue(as_of(&ctx->kept)->wq);
 	unuse_mm(test);
 }
 
@@ -817,8 +1261,20 @@ static struct kunit_case iopf_test_cases[] = {
 	KUNIT_CASE(iopf_test_overflow),
 	KUNIT_CASE(iopf_test_timeout),
 	KUNIT_CASE(iopf_test_refusal),
+	KUNIT_CASE(iopf_test_kinds),
+	KUNIT_CASE(iopf_test_no_pasid),
+	KUNIT_CASE(iopf_test_husks),
+	KUNIT_CASE(iopf_test_full_provider),
+	KUNIT_CASE(iopf_test_set_granted),
+	KUNIT_CASE(iopf_test_forget),
+	KUNIT_CASE(iopf_test_runs),
+	KUNIT_CASE(iopf_test_flush_withdraws),
 	KUNIT_CASE_SLOW(iopf_test_random),
 	KUNIT_CASE(iopf_test_mm),
+	KUNIT_CASE(iopf_test_fair),
+	KUNIT_CASE(iopf_test_stuck_rounds),
+	KUNIT_CASE(iopf_test_dead_mm),
+	KUNIT_CASE(iopf_test_brake),
 	KUNIT_CASE_SLOW(iopf_test_mm_races),
 	{ }
 };

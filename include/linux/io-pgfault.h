@@ -14,10 +14,9 @@
 
 struct device;
 struct iommu_attach_handle;
+struct iommu_domain;
 struct iommu_fault_param;
 struct iopf_queue;
-struct mm_struct;
-struct task_struct;
 
 #define IOMMU_FAULT_PERM_READ	BIT(0)
 #define IOMMU_FAULT_PERM_WRITE	BIT(1)
@@ -37,6 +36,16 @@ enum iommu_fault_type {
 #define IOMMU_FAULT_PAGE_RESPONSE_NEEDS_PASID	BIT(2)
 
 /**
+ * enum iopf_kind - how a device waits
+ * @IOPF_PAGE_REQUEST: it sent a PCIe page request
+ * @IOPF_STALL: its IOMMU holds the transaction back. A group of its own
+ */
+enum iopf_kind {
+	IOPF_PAGE_REQUEST = 0,
+	IOPF_STALL,
+};
+
+/**
  * struct iommu_fault_page_request - one page that a device waits for
  * @flags: IOMMU_FAULT_PAGE_REQUEST_* and IOMMU_FAULT_PAGE_RESPONSE_*: whether
  *	   @pasid is valid, whether this request closes its group, and whether
@@ -45,7 +54,11 @@ enum iommu_fault_type {
  * @grpid: page request group index, or stall tag
  * @perm: IOMMU_FAULT_PERM_*: what the access needs
  * @addr: address in the PASID's address space
- * @private_data: the driver's own, handed back with the response
+ * @sid: StreamID, or another ID by which the IOMMU knows the requester; requests
+ *	 that differ in it are never of one group. 0 where there is but one.
+ * @kind: an &enum iopf_kind
+ *
+ * The response carries all of this back to the driver, of the last request.
  */
 struct iommu_fault_page_request {
 	u32	flags;
@@ -53,7 +66,8 @@ struct iommu_fault_page_request {
 	u32	grpid;
 	u32	perm;
 	u64	addr;
-	u64	private_data[2];
+	u32	sid;
+	u32	kind;
 };
 
 /**
@@ -68,9 +82,11 @@ struct iommu_fault {
 
 /**
  * enum iommu_page_response_code - what the device is told
- * @IOMMU_PAGE_RESP_SUCCESS: the pages are there, try the access again
- * @IOMMU_PAGE_RESP_INVALID: a page of the group cannot be had; the device may
- *	ask again later
+ * @IOMMU_PAGE_RESP_SUCCESS: try the access again. The pages are there, or the
+ *	core had no room for the group and wants it asked for again: a stall is
+ *	retried.
+ * @IOMMU_PAGE_RESP_INVALID: a page of the group cannot be had: a stall is
+ *	aborted
  * @IOMMU_PAGE_RESP_FAILURE: a PCIe function turns its page requests off. The
  *	core itself never sends this one.
  */
@@ -111,26 +127,13 @@ struct iopf_fault {
  *	Valid in the domain's iopf_handler(); after that for as long as the
  *	provider of the handler keeps it, see Documentation/driver-api/iopf.rst
  * @fault_param: the device's book-keeping
- * @node: for the handler, until it answers
+ * @node: for the handler, until it frees the group
  * @cookie: for the handler
- * @mm: the address space, where the core resolves the group
- *
- * What follows is the core's own, protected by the lock of @fault_param:
- *
- * @pending_node: among the device's partial or pending groups, or free
- * @hash_node: among the partial groups, by @key
- * @core_node: among the groups that somebody is withdrawing
- * @key: PASID and group index
- * @seq: place in the order of groups of this device
- * @reported: when the last request came, monotonic, ns
- * @resolver: the lane that resolves the group, while it does
- * @state: how far the group is
- * @owned: a provider has it: flush does not wait for it
- * @spoilt: requests of the group were dropped: to be answered INVALID
- * @withdrawn: answered (or being answered) behind its handler's back
- * @responded: the handler gave its answer
- * @held: the handler has the group and has not freed it
- * @core_held: somebody in the core still needs the group's memory
+ * @withdraw: set by iopf_handler() if it wants to know that the group has been
+ *	taken away: answered by somebody else. Called under the device's lock.
+ *	Returns true if the handler has let go of the group, which is then
+ *	freed. Else, and without this function, the handler frees it in its own
+ *	time.
  */
 struct iopf_group {
 	struct iopf_fault last_fault;
@@ -140,24 +143,7 @@ struct iopf_group {
 	struct iommu_fault_param *fault_param;
 	struct list_head node;
 	u32 cookie;
-	struct mm_struct *mm;
-
-	struct list_head pending_node;
-	union {
-		struct hlist_node hash_node;
-		struct list_head core_node;
-	};
-	u64 key;
-	u64 seq;
-	u64 reported;
-	struct task_struct *resolver;
-	u8 state;
-	bool owned : 1;
-	bool spoilt : 1;
-	bool withdrawn : 1;
-	bool responded : 1;
-	bool held : 1;
-	bool core_held : 1;
+	bool (*withdraw)(struct iopf_group *group);
 };
 
 /**
@@ -167,6 +153,7 @@ struct iopf_group {
  * @IOPF_DROP_FLUSH: the PASID is about to be used for something else
  * @IOPF_DROP_DETACH: the PASID's domain was detached
  * @IOPF_DROP_REMOVE: the device was taken from its queue
+ * @IOPF_DROP_FORGET: the device was reset
  */
 enum iopf_drop_reason {
 	IOPF_DROP_RESERVE,
@@ -174,6 +161,7 @@ enum iopf_drop_reason {
 	IOPF_DROP_FLUSH,
 	IOPF_DROP_DETACH,
 	IOPF_DROP_REMOVE,
+	IOPF_DROP_FORGET,
 };
 
 /**
@@ -198,21 +186,23 @@ void iopf_queue_free(struct iopf_queue *queue);
 int iopf_queue_add_device(struct iopf_queue *queue, struct device *dev);
 int iopf_queue_add_device_granted(struct iopf_queue *queue, struct device *dev,
 				  unsigned int granted);
+int iopf_queue_set_granted(struct device *dev, unsigned int granted);
 void iopf_queue_remove_device(struct iopf_queue *queue, struct device *dev);
 int iopf_queue_flush_dev(struct device *dev, u32 pasid);
 int iopf_queue_discard_partial(struct iopf_queue *queue);
 int iopf_device_discard_partial(struct device *dev);
+int iopf_device_forget(struct device *dev);
 
 int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault);
 int iommu_report_device_fault(struct device *dev, struct iopf_fault *evt);
 
-int iommu_page_response(struct iopf_group *group,
+int iopf_group_response(struct iopf_group *group,
 			enum iommu_page_response_code code);
-void iopf_group_response(struct iopf_group *group,
-			 enum iommu_page_response_code code);
 void iopf_group_dequeue(struct iopf_group *group);
 void iopf_free_group(struct iopf_group *group);
-int iopf_mm_handler(struct iopf_group *group);
+
+int iopf_mm_init_domain(struct iommu_domain *domain);
+void iopf_mm_exit_domain(struct iommu_domain *domain);
 
 void iopf_detach_handle(struct device *dev, u32 pasid,
 			struct iommu_attach_handle *handle);
@@ -240,6 +230,12 @@ iopf_queue_add_device_granted(struct iopf_queue *queue, struct device *dev,
 	return -ENODEV;
 }
 
+static inline int
+iopf_queue_set_granted(struct device *dev, unsigned int granted)
+{
+	return -ENODEV;
+}
+
 static inline void
 iopf_queue_remove_device(struct iopf_queue *queue, struct device *dev)
 {
@@ -260,6 +256,11 @@ static inline int iopf_device_discard_partial(struct device *dev)
 	return -ENODEV;
 }
 
+static inline int iopf_device_forget(struct device *dev)
+{
+	return -ENODEV;
+}
+
 static inline int
 iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)
 {
@@ -272,16 +273,10 @@ iommu_report_device_fault(struct device *dev, struct iopf_fault *evt)
 	return -ENODEV;
 }
 
-static inline int
-iommu_page_response(struct iopf_group *group,
-		    enum iommu_page_response_code code)
+static inline int iopf_group_response(struct iopf_group *group,
+				      enum iommu_page_response_code code)
 {
 	return -ENODEV;
-}
-
-static inline void iopf_group_response(struct iopf_group *group,
-				       enum iommu_page_response_code code)
-{
 }
 
 static inline void iopf_group_dequeue(struct iopf_group *group)
@@ -292,9 +287,13 @@ static inline void iopf_free_group(struct iopf_group *group)
 {
 }
 
-static inline int iopf_mm_handler(struct iopf_group *group)
+static inline int iopf_mm_init_domain(struct iommu_domain *domain)
 {
 	return -ENODEV;
+}
+
+static inline void iopf_mm_exit_domain(struct iommu_domain *domain)
+{
 }
 
 static inline void iopf_detach_handle(struct device *dev, u32 pasid,

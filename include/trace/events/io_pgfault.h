@@ -18,6 +18,7 @@ TRACE_DEFINE_ENUM(IOPF_DROP_OVERFLOW);
 TRACE_DEFINE_ENUM(IOPF_DROP_FLUSH);
 TRACE_DEFINE_ENUM(IOPF_DROP_DETACH);
 TRACE_DEFINE_ENUM(IOPF_DROP_REMOVE);
+TRACE_DEFINE_ENUM(IOPF_DROP_FORGET);
 
 #define show_iopf_drop(why)				\
 	__print_symbolic(why,				\
@@ -25,7 +26,8 @@ TRACE_DEFINE_ENUM(IOPF_DROP_REMOVE);
 		{ IOPF_DROP_OVERFLOW,	"overflow" },	\
 		{ IOPF_DROP_FLUSH,	"flush" },	\
 		{ IOPF_DROP_DETACH,	"detach" },	\
-		{ IOPF_DROP_REMOVE,	"remove" })
+		{ IOPF_DROP_REMOVE,	"remove" },	\
+		{ IOPF_DROP_FORGET,	"forget" })
 
 #define show_iopf_code(code)				\
 	__print_symbolic(code,				\

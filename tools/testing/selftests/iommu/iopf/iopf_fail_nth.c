@@ -92,22 +92,20 @@ TEST_F_TIMEOUT(sweep, bind, 300)
 	close(fd);
 }
 
-/* A fault that comes when the device was quiet, and one in a group. */
+/* A report allocates nothing, so that nothing can fail: alone and in a group. */
 TEST_F_TIMEOUT(sweep, report, 300)
 {
 	char *p = map_anon(PAGES * self->page, PROT_READ | PROT_WRITE);
-	int nth, i, fd = iopf_open(), hits = 0;
+	int nth, i, fd = iopf_open();
 
 	ASSERT_GE(fd, 0);
 	ASSERT_GT(ioctl(fd, IOPF_TEST_BIND, GRANT), 0);
-	/* A page table, so that the reporting thread tries. */
-	p[0] = 1;
 	for (nth = 1; nth <= 8; nth++) {
 		usleep(10000);
 		arm_failure(self->fail_nth, nth);
 		EXPECT_EQ(0, iopf_report(fd, p + self->page, PERM_W, 1,
 					 IOPF_TEST_LAST));
-		hits += failure_happened(self->fail_nth);
+		EXPECT_FALSE(failure_happened(self->fail_nth));
 		EXPECT_EQ(RESP_SUCCESS, iopf_next(fd, 10000));
 		EXPECT_TRUE(is_present(p + self->page));
 		arm_failure(self->fail_nth, nth);
@@ -115,13 +113,11 @@ TEST_F_TIMEOUT(sweep, report, 300)
 			EXPECT_EQ(0, iopf_report(fd, p + i * self->page, PERM_W,
 						 2, i == PAGES - 1 ?
 						    IOPF_TEST_LAST : 0));
-		failure_happened(self->fail_nth);
+		EXPECT_FALSE(failure_happened(self->fail_nth));
 		EXPECT_EQ(RESP_SUCCESS, iopf_next(fd, 10000));
 		madvise(p + self->page, (PAGES - 1) * self->page,
 			MADV_DONTNEED);
 	}
-	/* The page that the reporting thread would have used, at least. */
-	EXPECT_GT(hits, 0);
 	EXPECT_EQ(8 * 2, ioctl(fd, IOPF_TEST_RESPONSES));
 	close(fd);
 }
