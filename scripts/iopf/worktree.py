@@ -5,8 +5,11 @@ Writing is incremental: a file whose content is right already keeps its mtime,
 so that kbuild rebuilds no more than what changed. Everything that can fail for
 the series' sake has been computed before the first file is written. A state
 file beside the tree names the base and every path that may differ from it; it
-is written first, so that an interrupted run is completed by the next one.
+is written first, so that an interrupted run is completed by the next one. It
+also holds what was written there: a file that is something else by now was
+edited by hand, and is not overwritten.
 """
+import hashlib
 import json
 import os
 import shutil
@@ -53,6 +56,10 @@ def walk(top):
     return found
 
 
+def digest(content):
+    return "" if content is None else hashlib.sha256(content).hexdigest()
+
+
 def mode_of(path):
     return 0o755 if os.access(path, os.X_OK) else 0o644
 
@@ -69,8 +76,10 @@ class Tree:
         text = read_file(self.state_path)
         return json.loads(text) if text else None
 
-    def save_state(self, paths):
-        state = {"base": base_id(self.base), "paths": sorted(paths)}
+    def save_state(self, paths, written):
+        """written: {path: digests that it may have}"""
+        state = {"base": base_id(self.base), "paths": sorted(paths),
+                 "written": written}
         with open(self.state_path + ".new", "w", encoding="utf-8") as file:
             json.dump(state, file, indent=1)
         os.replace(self.state_path + ".new", self.state_path)
@@ -79,6 +88,31 @@ class Tree:
         state = self.load_state()
         return (state is not None and state["base"] == base_id(self.base)
                 and os.path.isdir(self.path))
+
+    def edited(self, overlay):
+        """Paths whose content is neither what was written there, nor what is
+        to be: somebody's work. What is gone or the base's holds none.
+        """
+        state = self.load_state() or {}
+        found = []
+        for path, digests in state.get("written", {}).items():
+            content = read_file(os.path.join(self.path, path))
+            if content is None or digest(content) in digests:
+                continue
+            if content != (overlay.get(path) or (0, None))[1] and \
+               content != read_file(os.path.join(self.base, path)):
+                found.append(path)
+        return sorted(found)
+
+    def refuse_edited(self, overlay):
+        found = self.edited(overlay)
+        if found:
+            raise SeriesError(
+                *(f"{os.path.relpath(os.path.join(self.path, path))}: was "
+                  "edited there, and would be overwritten" for path in found),
+                "scripts/refresh --from-tree takes such edits into the "
+                "repository (hunks into their patch), scripts/tree --discard "
+                "throws them away")
 
     def copy_base(self):
         """A fresh copy of the base; built beside its place, then renamed."""
@@ -96,22 +130,30 @@ class Tree:
             os.unlink(self.state_path)
         shutil.rmtree(self.path, ignore_errors=True)
         os.rename(scratch, self.path)
-        self.save_state([])
+        self.save_state([], {})
 
-    def sync(self, overlay):
+    def sync(self, overlay, discard=False):
         """Make the tree base plus overlay; the paths that were written."""
+        if not discard:
+            self.refuse_edited(overlay)
         if not self.usable():
             self.copy_base()
-        paths = set(self.load_state()["paths"]) | set(overlay)
+        state = self.load_state()
+        paths = set(state["paths"]) | set(overlay)
         self.check_base(paths - set(overlay))
-        self.save_state(paths)
+        written = {path: [digest(file and file[1])]
+                   for path, file in overlay.items()}
+        before = state.get("written", {})
+        self.save_state(paths, {path: before.get(path, []) +
+                                written.get(path, [])
+                                for path in set(before) | set(written)})
         blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-        written = [path for path in sorted(paths)
+        changed = [path for path in sorted(paths)
                    if self.put(path, self.wanted(path, overlay))]
-        self.save_state(overlay)
+        self.save_state(overlay, written)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
-        return written
+        return changed
 
     def check_base(self, paths):
         for path in paths:
