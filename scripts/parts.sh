@@ -70,6 +70,22 @@ check_skips() {
 	fi
 }
 
+# budget FILE SECONDS: what all took, as multiples of its first kernel, whose
+# seconds FILE holds if it was built from nothing. Sets $took.
+budget() {
+	local all=$2 first tenths
+	took="took $((all / 60)) min $((all % 60)) s"
+	if [[ ! -s $1 ]]; then
+		took+=", the first kernel not being built from nothing"
+		return
+	fi
+	first=$(<"$1")
+	tenths=$((10 * all / (first > 0 ? first : 1)))
+	took+=", $((tenths / 10)).$((tenths % 10)) times its first kernel"
+	took+=" ($((first / 60)):$(printf %02d $((first % 60))))"
+	[[ $tenths -le 45 ]] || took+="; 4.5 are wanted"
+}
+
 # The totals, the last line being the sum; false if anything failed.
 add_up() {
 	local name passed=0 failed=0 skipped=0 p f s
@@ -84,7 +100,7 @@ add_up() {
 	[[ $(wc -l <"$results/skips.actual") -eq $skipped ]] ||
 		{ say "$skipped skips, but not all of them named"; broken=1; }
 	failed=$((failed + broken))
-	say "took $((SECONDS / 60)) min $((SECONDS % 60)) s"
+	[[ -z ${took:-} ]] || say "$took"
 	say "$passed passed, $failed failed, $skipped skipped"
 	[[ $failed -eq 0 && $passed -gt 0 ]]
 }

@@ -52,6 +52,19 @@ test_part_with_an_unexpected_skip() {
 	fails_with '5 passed, 1 failed, 1 skipped' try skips
 }
 
+test_time_is_told_in_first_kernels() {
+	# shellcheck source=scripts/parts.sh
+	. "$scripts/parts.sh"
+	echo 300 >cold
+	budget cold 1230
+	same "$took" 'took 20 min 30 s, 4.1 times its first kernel (5:00)'
+	budget cold 1500
+	contains "$took" '5.0 times its first kernel (5:00); 4.5 are wanted'
+	budget absent 100
+	same "$took" \
+		'took 1 min 40 s, the first kernel not being built from nothing'
+}
+
 test_tap_that_was_cut_short() {
 	# shellcheck source=scripts/parts.sh
 	. "$scripts/parts.sh"

@@ -9,6 +9,7 @@ how often QEMU's SMMU translated its message to the doorbell. The exit status
 is 0 only if everything interrupted.
 """
 import argparse
+import os
 import sys
 
 from harness import guest, layout, paths, proof, table, tap, verdict
@@ -16,6 +17,7 @@ from harness.vm import VM
 from harness.watch import QUIET
 
 DEVICES = 7
+GDB_PORT = 1234
 ROLES = layout.WORKERS + ["edu", "port"]
 HEADER = ["device", "driver", "irqchip", "kind", "vectors", "doorbell",
           "IOVA in the device", "interrupts", "seen by SMMU", "verdict"]
@@ -55,11 +57,24 @@ def show(outcome):
     return good
 
 
-def run_machine(machine, kernel, base):
+def explain_gdb(kernel):
+    objects = paths.relative(os.path.join(paths.BUILD, paths.KERNELS[kernel]))
+    print("The guest waits for a debugger. In another terminal:\n"
+          f"  gdb-multiarch {objects}/vmlinux \\\n"
+          f"      -ex 'target remote :{GDB_PORT}' \\\n"
+          "      -ex 'hbreak iommu_dma_prepare_msi' -ex continue\n"
+          "'source "
+          f"{objects}/vmlinux-gdb.py' there brings lx-dmesg, lx-ps and others.",
+          flush=True)
+
+
+def run_machine(machine, kernel, base, gdb):
     """Boot, work, show; True if all devices of the machine interrupted."""
     print(f"{layout.TITLES[machine]}, {kernel} kernel", flush=True)
     vm = VM(f"run-{kernel}-{machine}", paths.image(kernel), machine,
-            guest.Job([(QUIET, "msi_show")], ROLES), base)
+            guest.Job([(QUIET, "msi_show")], ROLES), base,
+            patient=gdb, qemu_args=["-gdb", f"tcp:127.0.0.1:{GDB_PORT}", "-S"]
+            if gdb else ())
     outcome = vm.run(progress)
     faults = verdict.judge(outcome, DEVICES, 0)
     good = show(outcome)
@@ -78,10 +93,15 @@ def main():
     parser.add_argument("--kernel", choices=paths.KERNELS, default="ours")
     parser.add_argument("--machine", choices=layout.MACHINES,
                         action="append")
+    parser.add_argument("--gdb", action="store_true",
+                        help="stop before the first instruction and wait for "
+                        "a debugger")
     args = parser.parse_args()
     paths.image(args.kernel)
+    if args.gdb:
+        explain_gdb(args.kernel)
     base = guest.base_archive()
-    results = [run_machine(machine, args.kernel, base)
+    results = [run_machine(machine, args.kernel, base, args.gdb)
                for machine in args.machine or layout.MACHINES]
     if not all(results):
         print("FAILED: not everything interrupted")

@@ -174,7 +174,8 @@ def instructions_per_read(kernel, base):
 
 def reads_per_second(kernel, turn, base):
     job = guest.Job([(120, f"msi_bench reads {READS}")], ["nvme"])
-    vm = VM(f"reads-{kernel}-{turn}", paths.image(kernel), "its", job, base, smp=1)
+    vm = VM(f"reads-{kernel}-{turn}", paths.image(kernel), "its", job, base,
+            smp=1)
     said = tap.values(judged(vm).results, "reads")[0]
     return int(said["count"]) * 1e9 / int(said["ns"])
 

@@ -16,6 +16,7 @@ LINUX = TOP if IN_TREE else os.path.join(BUILD, "linux")
 
 KERNELS = {"ours": "kernel", "base": "kernel-base", "debug": "kernel-debug",
            "64k": "kernel-64k", "kcsan": "kernel-kcsan", "rt": "kernel-rt",
+           "gdb": "kernel-gdb",
            "bench": "kernel-bench", "base-bench": "kernel-base-bench"}
 
 
@@ -33,7 +34,7 @@ def image(kernel):
             fail(f"{path} is not there: see {VM_DIR}/README.rst")
         how = {"ours": "", "base": " BASE_KERNEL=1", "debug": " DEBUG=1",
                "64k": " PAGES=64k", "kcsan": " KCSAN=1",
-               "rt": " RT=1"}.get(kernel)
+               "rt": " RT=1", "gdb": " GDB=1"}.get(kernel)
         fail(f"{path} is not there: " + (
             f"'scripts/kernel {kernel}' makes it" if how is None
             else f"'make kernel{how}' makes it"))
@@ -46,7 +47,8 @@ def module(kernel, name, directory):
     if kernel == "base":
         built = os.path.join(BUILD, "module-base", name)
     if not os.path.exists(built):
-        fail(f"{built} is not there: 'make test' makes it")
+        how = "compare" if kernel == "base" else "test"
+        fail(f"{built} is not there: 'make {how}' makes it")
     stem, suffix = os.path.splitext(name)
     return f"{stem}-{kernel}{suffix}", built
 

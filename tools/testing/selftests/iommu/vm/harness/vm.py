@@ -205,6 +205,7 @@ class Session:
             for name in ("results", "console"))
         self.requests = b""
         self.server = None
+        self.patient = False
 
     def order(self, text):
         try:
@@ -223,7 +224,8 @@ class Session:
         if self.watcher and lines:
             self.watcher(lines)
         self.watch.bound(self.results.offset + self.console.offset)
-        self.watch.judge()
+        if not self.patient:
+            self.watch.judge()
         if self.process.poll() is not None:
             raise ConnectionError("QEMU has ended")
 
@@ -262,12 +264,15 @@ class VM:
 
     def __init__(self, name, image, machine, job, base, *, append="",
                  smp=2, memory="640M", icount=False, silent_boot=BOOT,
-                 throttle=THROTTLE, qemu=None, qemu_args=()):
+                 throttle=THROTTLE, patient=False, qemu=None,
+                 qemu_args=()):
         self.name, self.image, self.machine = name, image, machine
         self.job, self.base, self.append = job, base, append
         self.smp, self.memory, self.icount = smp, memory, icount
         self.silent_boot, self.qemu_args = silent_boot, list(qemu_args)
         self.throttle, self.qemu = throttle, qemu or layout.qemu()
+        # Whatever it does not do: a debugger may have stopped it.
+        self.patient = patient
         self.directory = paths.work("run", name)
 
     def arguments(self, initrd, fds):
@@ -322,6 +327,7 @@ class VM:
             throttle.start()
         silent = self.silent_boot, [limit for limit, _ in self.job.runs]
         session = Session(process, outcome, near, silent, watch)
+        session.patient = self.patient
         try:
             session.serve()
         finally:
