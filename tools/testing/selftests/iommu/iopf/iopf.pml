@@ -2,86 +2,137 @@
 /*
  * Promela model of the protocol between the report path, the lanes that
  * resolve groups, and whoever takes groups away from them: flush, detach of a
- * PASID, the time limit, and removal of the device. It follows
- * drivers/iommu/io-pgfault.c step by step; one atomic{} or d_step{} here is one
- * section under the device's lock there. The interrupt thread holds the
- * driver's lock while it reports, and may resolve a group itself; the drain
- * callback waits until the thread has read what the hardware had sent.
+ * PASID, the time limit, the death of a process, reset and removal of the
+ * device. It follows drivers/iommu/io-pgfault*.c; one atomic{} or d_step{} here
+ * is one section under the device's lock there, and a response is sent under
+ * that lock. The interrupt thread holds the driver's lock while it reports; the
+ * drain callback waits until the thread has read what the hardware had sent.
+ *
+ * A device has groups in two address spaces: the last group is the good
+ * process's, the others are the hog's. The hog's handler may wait for user space
+ * until the group is withdrawn, or, with STUCK, for ever. With OWNED a group of
+ * the hog may go to a provider, which answers when it likes, or never. A device
+ * has LANES lanes at most in an address space (IOPF_LANES), and as many in its
+ * reserve as groups that it may have outstanding. It keeps to its GRANT.
  *
  * Checked with spin by model.sh:
- *  - every accepted group is answered exactly once, by handler or withdrawer;
- *  - no response leaves after removal has returned;
- *  - no response for the PASID leaves after detach of the PASID has returned,
- *    and nobody looks for the address space of its domain;
- *  - a slot is recycled exactly once and never while somebody may touch it;
- *  - the device's book-keeping is freed once, and after its last user;
- *  - flush returns only when what the hardware had sent before is answered;
- *  - no deadlock (invalid end states), also when a handler never answers.
+ *  - every group that is taken is answered once, by handler or withdrawer: the
+ *    good process's always, the hog's if somebody withdraws; none that was
+ *    forgotten;
+ *  - no group waits while there is a lane for it;
+ *  - flush, detach, reset and removal return, and a killed process's memory is
+ *    given back, whatever a handler waits for;
+ *  - no response leaves after removal or reset has returned, none for a PASID
+ *    after its detach, and then nobody looks for its address space;
+ *  - the device always finds a group and a lane in its reserve;
+ *  - memory goes back exactly once, and never while somebody may touch it: the
+ *    groups', the address space's lanes', the device's book-keeping;
+ *  - flush returns only when what the hardware had sent before is answered.
  *
- * GROUPS is the number of groups that the device sends. BUG=n plants a fault
- * that the checks must find:
+ * BUG=n plants a fault that the checks must find:
  *  1	a handler answers a group that was withdrawn
- *  2	a withdrawer recycles a group that a handler holds
- *  3	detach does not wait for responses that are under way
- *  4	remove does not wait for responses that are under way
+ *  2	a withdrawer recycles a group that a handler has
+ *  3	a handler does not free what was withdrawn
+ *  4	removal leaves alone what lanes have
  *  5	flush holds the device's lock while it drains
  *  6	flush does not drain
  *  7	flush is called with the driver's lock held
- *  8	the reporting thread queues a group that was withdrawn meanwhile
+ *  8	flush withdraws nothing
  *  9	a report is taken after removal has begun
  *  10	detach leaves the handle where reports remember it
  *  11	a lane looks for the address space once it has dropped the lock
- *  12	removal takes the device out of sight before it says so to lanes
+ *  12	removal takes the device out of sight before it says so to reports
+ *  13	all address spaces share the lanes that one may have: the first version
+ *  14	all address spaces share a workqueue that runs so many: likewise
+ *  15	a lane that takes a group starts no other for what is left
+ *  16	who withdraws a lane's group starts no other for what is left
+ *  17	a husk is not replaced in the reserve
+ *  18	the lane of a husk is not replaced in the reserve
+ *  19	a lane keeps the address space of a dead process
+ *  20	the lanes of an address space are freed with its domain
+ *  21	a reset answers what it should forget
+ *  22	a lane that ends is not given to who found none
  */
 #ifndef GROUPS
-#define GROUPS 2
+#define GROUPS	2
+#endif
+#ifndef LANES
+#define LANES	1
+#endif
+#ifndef GRANT
+#define GRANT	GROUPS
 #endif
 #ifndef BUG
-#define BUG 0
+#define BUG	0
+#endif
+/* Providers that are between response and free at the same time. */
+#ifdef OWNED
+#define SLACK	1
+#else
+#define SLACK	0
+#endif
+#if BUG == 13
+#define RESERVE	LANES
+#else
+#define RESERVE	GRANT
 #endif
 
-mtype = { FREE, QUEUED, RUNNING, RESPONDING, DONE };
+#define HOG	0
+#define GOOD	1
+#define MM(g)	((g) == GROUPS - 1 -> GOOD : HOG)
+#define NONE	GROUPS
+#define EVERY	9
 
+mtype = { FREE, QUEUED, RUNNING, ANSWERED };
+
+/* HANDED is QUEUED or RUNNING here; ANSWERED also means withdrawn. */
 mtype state[GROUPS] = FREE;
-bool held[GROUPS];		/* a handler has it and has not freed it */
-bool core[GROUPS];		/* a withdrawer has it */
+bool held[GROUPS];		/* a handler has it and has not let go */
+bool owned[GROUPS];		/* the handler is a provider */
 bool withdrawn[GROUPS];
+bool forgotten[GROUPS];		/* withdrawn, and not answered */
 bool accepted[GROUPS];
 byte answers[GROUPS];
 byte recycled[GROUPS];
 
+byte outstanding;		/* what the device waits for */
+byte groups_free = GRANT + SLACK;
+byte lanes_free = RESERVE;
+byte lanes[2];			/* of each address space, by the device */
+byte coming[2];			/* of these, queued and not begun */
+bool starved[2];		/* there was no lane for the first group */
+byte running[2];			/* lanes that a workqueue runs */
+byte refs[2] = 1;		/* of an address space: its domain, its lanes */
+bool mm_freed[2];
+
 bool published = true;		/* dev->iommu->fault_param */
-bool removed;			/* param->removed */
-bool remove_returned;
-bool handle_set = true;		/* the IOMMU group knows the attach handle */
-bool remembered = true;		/* param->handle, left by an earlier group */
-bool detach_returned;		/* having seen to the groups */
-bool domain_gone;
-byte users = 1;			/* param->users: registration + groups */
+bool removed;
+bool remove_returned, reset_returned, detach_returned;
+bool handle_set = true;		/* the IOMMU group knows the hog's handle */
+bool remembered = true;		/* the device does, from an earlier group */
+bool domain_gone;		/* the hog's */
+byte users = 1;			/* of the book-keeping */
 bool param_freed;
-bool reporter_done;		/* nothing will be reported any more */
-bool hung[GROUPS];		/* a handler that does not answer */
+bool killed;			/* the hog is dead */
 
 bool driver_lock;		/* held by the interrupt thread */
 bool device_lock;		/* only where it is held for more than a step */
 byte consumed;			/* groups read by the interrupt thread */
 
-/* Gets users of the address space, which the domain knows: under the lock. */
-inline get_users()
-{
-	assert(removed || !domain_gone)
-}
+#define READY(g, a)	(g < GROUPS && state[g % GROUPS] == QUEUED && MM(g) == a)
+#define ANY_READY(a)	(READY(0, a) || READY(1, a) || READY(2, a) || \
+			 READY(3, a))
+/* One is left for each group that may still come. */
+#define MAY_HAVE(a)	(lanes[a] < LANES && (lanes[a] == 0 || \
+			 lanes_free + outstanding >= RESERVE))
+#if BUG == 14
+#define MAY_RUN(a)	(running[HOG] + running[GOOD] < LANES)
+#else
+#define MAY_RUN(a)	true
+#endif
 
-/* Sends the response to the device: the lock is not held. */
-inline page_response(g)
-{
-	assert(!remove_returned);
-	assert(!detach_returned);
-	answers[g]++;
-	assert(answers[g] == 1)
-}
+/* What follows is called under the device's lock. */
 
-/* Under the lock. */
 inline put_param()
 {
 	assert(users > 0);
@@ -92,113 +143,89 @@ inline put_param()
 	fi
 }
 
-/* Under the lock. */
+inline put_mm(a)
+{
+	assert(refs[a] > 0 && !mm_freed[a]);
+	refs[a]--;
+	if
+	:: refs[a] == 0 -> mm_freed[a] = true
+	:: else
+	fi
+}
+
+inline respond(g)
+{
+	assert(!remove_returned);
+	assert(!reset_returned || !forgotten[g]);
+	assert(!detach_returned || MM(g) != HOG || owned[g]);
+	answers[g]++;
+	assert(answers[g] == 1);
+	outstanding--;
+	state[g] = ANSWERED
+}
+
 inline recycle(g)
 {
 	recycled[g]++;
-	assert(recycled[g] == 1);
+	assert(recycled[g] == 1 && !held[g]);
 	put_param()
 }
 
-/* iopf_finish(): under the lock, after the response has left. */
-inline finish(g)
+inline send_lane(a)
 {
-	state[g] = DONE
+	assert(!mm_freed[a]);
+	lanes[a]++;
+	coming[a]++;
+	refs[a]++;
+	users++
 }
 
-/* Whether the caller may answer g: under the lock. */
-inline claim(g)
+/* For a group that is ready: unless there is a lane that has not begun. */
+inline start_lane(a)
 {
-	mine = !withdrawn[g];
 	if
-	:: mine -> state[g] = RESPONDING
+	:: coming[a] == 0 && MAY_HAVE(a) && lanes_free > 0 ->
+		lanes_free--;
+		send_lane(a)
+	:: coming[a] == 0 && lanes[a] == 0 && lanes_free == 0 ->
+		starved[a] = true
 	:: else
 	fi
 }
 
-/* The handler lets go of g: under the lock. */
-inline release(g)
+/* A lane ends: it is for who found none, or for the reserve. */
+inline end_lane(a, husk)
 {
-	held[g] = false;
+	running[a]--;
 	if
-	:: !core[g] -> recycle(g)
+	:: !husk -> lanes[a]--
 	:: else
-	fi
-}
-
-/* The interrupt thread. A group is queued, or tried on the spot. */
-proctype reporter()
-{
-	byte r = 0;
-	bool first, mine;
-	do
-	:: r < GROUPS ->
-		atomic { !driver_lock -> driver_lock = true };
-		atomic {
-			!device_lock;
-			assert(removed || !param_freed);
-			first = false;
-			if
-#if BUG == 9
-			:: handle_set || remembered ->
-#else
-			:: !removed && (handle_set || remembered) ->
+	fi;
+	if
+#if BUG != 22
+	:: starved[HOG] -> starved[HOG] = false; send_lane(HOG)
+	:: !starved[HOG] && starved[GOOD] ->
+		starved[GOOD] = false; send_lane(GOOD)
 #endif
-				remembered = true;
-				accepted[r] = true;
-				users++;
-				if
-				:: state[r] = QUEUED
-				:: state[r] = RUNNING; held[r] = true;
-				   get_users();
-				   first = true; users++
-				fi
-			:: else
-			fi
-		}
+	:: else ->
+		/* A husk's has been replaced. */
 		if
-		:: first ->
-			if
-			:: d_step { claim(r) };	/* it could be had */
-			   if
-			   :: mine -> page_response(r); atomic { finish(r) }
-			   :: else
-			   fi;
-			   d_step { release(r); put_param() }
-			:: d_step {		/* it could not: to a lane */
-				if
-#if BUG != 8
-				:: withdrawn[r] -> release(r)
-#endif
-				:: else -> state[r] = QUEUED; held[r] = false
-				fi;
-				put_param()
-			   }
-			fi
+		:: !husk -> lanes_free++
 		:: else
-		fi;
-		atomic {
-			r++;
-			first = false;
-			mine = false;
-			consumed = r;
-			driver_lock = false
-		}
-	:: else -> break
-	od;
-	reporter_done = true
+		fi
+	fi;
+	put_mm(a);
+	put_param()
 }
 
-#define NONE GROUPS
-#define READY(g) (state[g % GROUPS] == QUEUED && g < GROUPS)
-
-/* Takes a group that is queued: under the lock. */
-inline take(g)
+/* Takes the oldest group: its domain has users of the address space. */
+inline take(g, a)
 {
 	if
-	:: READY(0) -> g = 0
-	:: !READY(0) && READY(1) -> g = 1
-	:: !READY(0) && !READY(1) && READY(2) -> g = 2
+	:: READY(0, a) -> g = 0
+	:: !READY(0, a) && READY(1, a) -> g = 1
+	:: !READY(0, a) && !READY(1, a) && READY(2, a) -> g = 2
+	:: !READY(0, a) && !READY(1, a) && !READY(2, a) && READY(3, a) -> g = 3
 	:: else -> g = NONE
 	fi;
 	if
@@ -206,119 +233,246 @@ inline take(g)
 		state[g] = RUNNING;
 		held[g] = true;
 #if BUG != 11
-		get_users()
+		assert(removed || a != HOG || !domain_gone);
+#endif
+#if BUG != 15
+		if
+		:: ANY_READY(a) -> start_lane(a)
+		:: else
+		fi
 #endif
 	:: else
 	fi
 }
 
-/*
- * One lane: takes a group, resolves it, takes the next, answers the first and
- * frees it. Whether it keeps the address space from one to the next is
- * immaterial here.
- */
-proctype lane()
+/* The handler frees the group: to the reserve, or for good if it is a husk. */
+inline release(g)
 {
-	byte l = NONE, n = NONE;
-	bool mine;
-end:	do
-	:: atomic {
-		(l != NONE || READY(0) || READY(1) || READY(2));
-		if
-		:: l == NONE -> take(l)
-		:: else
-		fi
-	   };
-#if BUG == 11
-	   get_users();
+	held[g] = false;
+#if BUG == 3
+	if
+	:: !withdrawn[g] -> recycle(g)
+	:: else
+	fi;
+#else
+	recycle(g);
 #endif
-	   /* Resolve: waits for user space until that, or a withdrawer, comes. */
-	   if
-	   :: hung[l] = true;
-end_hung:	(withdrawn[l])
-	   :: skip
-	   fi;
-	   hung[l] = false;
-	   assert(!param_freed);
-	   atomic {
-		take(n);
-		claim(l)
-	   };
-	   if
-	   :: mine ->
-		page_response(l);
-		atomic { finish(l) }
-	   :: else
-	   fi;
-#if BUG == 1
-	   if
-	   :: !mine -> answers[l]++; assert(answers[l] == 1)
-	   :: else
-	   fi;
+	if
+	:: !withdrawn[g] -> groups_free++
+#if BUG == 17
+	:: withdrawn[g] -> groups_free++
 #endif
-	   atomic {
-		release(l);
-		l = n;
-		n = NONE;
-		mine = false
-	   }
-	od
+	:: else
+	fi
 }
 
-/*
- * iopf_withdraw(): takes what matches away, answers it, group by group.
- * Which groups match is the caller's business: here, all.
- */
-inline withdraw(w)
+/* A group is taken away: what is queued goes to the reserve at once. */
+inline withdraw_one(g, answer)
 {
-	w = 0;
-	atomic {
-		do
-		:: w < GROUPS ->
-			if
-			:: state[w] == QUEUED || state[w] == RUNNING ->
-				state[w] = RESPONDING;
-				withdrawn[w] = true;
-				core[w] = true;
-				mine[w] = true
-			:: else
-			fi;
-			w++
-		:: else -> break
-		od;
-		w = 0
-	};
-	do
-	:: w < GROUPS ->
-		if
-		:: mine[w] ->
-			page_response(w);
-			d_step {
-				mine[w] = false;
-				finish(w);
-				core[w] = false;
-#if BUG == 2
-				recycle(w)
-#else
-				if
-				:: !held[w] -> recycle(w)
-				:: else
-				fi
+	withdrawn[g] = true;
+	if
+	:: state[g] == RUNNING && !owned[g] ->
+		/* Its lane is none of the device's any more. */
+		lanes[MM(g)]--;
+#if BUG != 18
+		lanes_free++
 #endif
-			}
+	:: else
+	fi;
+	if
+	:: answer -> respond(g)
+	:: else ->
+		forgotten[g] = true;
+		outstanding--;
+		state[g] = ANSWERED
+	fi;
+#if BUG == 17
+	groups_free = groups_free + (held[g] -> 0 : 1);
+#else
+	groups_free++;
+#endif
+	if
+#if BUG == 2
+	:: true -> held[g] = false; recycle(g)
+#else
+	:: !held[g] -> recycle(g)
+	:: else
+#endif
+	fi
+}
+
+#if BUG == 4
+#define MEANT(g, a, all)	((a == EVERY || MM(g) == a) && (all || !owned[g]) \
+				 && !(all && held[g]))
+#else
+#define MEANT(g, a, all)	((a == EVERY || MM(g) == a) && (all || !owned[g]))
+#endif
+#define PENDING(g)		(state[g] == QUEUED || state[g] == RUNNING)
+
+/* Of address space @a, or of every; @all: what providers own as well. */
+inline withdraw(g, a, all, answer)
+{
+	g = 0;
+	do
+	:: g < GROUPS ->
+		if
+		:: PENDING(g) && MEANT(g, a, all) -> withdraw_one(g, answer)
 		:: else
 		fi;
-		w++
+		g++
+	:: else -> break
+	od;
+	g = 0
+}
+
+/* What is left gets the lanes that have been withdrawn. */
+inline start_lanes()
+{
+#if BUG == 16
+	skip
+#else
+	if
+	:: ANY_READY(HOG) -> start_lane(HOG)
+	:: else
+	fi;
+	if
+	:: ANY_READY(GOOD) -> start_lane(GOOD)
+	:: else
+	fi
+#endif
+}
+
+/* A group has come: to a lane, or to a provider. */
+inline accept(g)
+{
+	assert(groups_free > 0);
+	groups_free--;
+	accepted[g] = true;
+	outstanding++;
+	users++;
+	if
+	:: state[g] = QUEUED; start_lane(MM(g))
+#ifdef OWNED
+	:: MM(g) == HOG -> state[g] = RUNNING; held[g] = true; owned[g] = true
+#endif
+	fi
+}
+
+#define FINDS_HANDLE(g)	(MM(g) == GOOD || handle_set || remembered)
+#if BUG == 9
+#define TAKES		published
+#else
+#define TAKES		!removed
+#endif
+
+/* The interrupt thread. */
+proctype reporter()
+{
+	byte r = 0;
+	do
+	:: r < GROUPS ->
+end_grant:	atomic {
+			!driver_lock && outstanding < GRANT ->
+			driver_lock = true
+		};
+		atomic {
+			!device_lock;
+			assert(removed || !param_freed);
+			if
+			:: TAKES && FINDS_HANDLE(r) -> accept(r)
+			:: else
+			fi;
+			r++;
+			consumed = r;
+			driver_lock = false
+		}
 	:: else -> break
 	od
 }
 
-#define SETTLED(g) (g >= GROUPS || state[g % GROUPS] != RESPONDING)
+/*
+ * A worker for the lanes of an address space. A lane takes a group, resolves
+ * it, answers and frees it, takes the next. Its group withdrawn, it ends.
+ */
+proctype worker(byte a)
+{
+	byte l = NONE;
+end:	do
+	:: atomic {
+		coming[a] > 0 && MAY_RUN(a) ->
+		coming[a]--;
+		running[a]++;
+		take(l, a);
+		if
+		:: l == NONE -> end_lane(a, false)
+		:: else
+		fi
+	   };
+	   do
+	   :: l == NONE -> break
+	   :: else ->
+#if BUG == 11
+		assert(removed || a != HOG || !domain_gone);
+#endif
+		if
+		:: a == HOG ->
+#ifdef STUCK
+end_stuck:		false
+#elif BUG == 19
+end_hung:		withdrawn[l]
+#else
+end_hung:		(withdrawn[l] || killed)
+#endif
+		:: true
+		fi;
+		atomic {
+			assert(!param_freed && !mm_freed[a]);
+			if
+			:: !withdrawn[l] ->
+				respond(l);
+				release(l);
+				take(l, a);
+				if
+				:: l == NONE -> end_lane(a, false)
+				:: else
+				fi
+			:: else ->
+#if BUG == 1
+				respond(l);
+#endif
+				release(l);
+				end_lane(a, true);
+				l = NONE
+			fi
+		}
+	   od
+	od
+}
 
-#define ANSWERED(g) (g >= GROUPS || !found[g % GROUPS] || \
-		     state[g % GROUPS] == DONE)
+#ifdef OWNED
+/* User space behind a provider: it answers one group, or frees the husk. */
+proctype provider()
+{
+	byte v = 0;
+end:	do
+	:: atomic { v < GROUPS && owned[v] && held[v] && !withdrawn[v] ->
+		    respond(v) };
+	   atomic { release(v); v++ }
+	:: atomic { v < GROUPS && owned[v] && held[v] && withdrawn[v] ->
+		    release(v); v++ }
+	:: atomic { v < GROUPS && accepted[v] && !owned[v] -> v++ }
+	:: v < GROUPS -> break		/* silent */
+	:: v == GROUPS -> break
+	od
+}
+#endif
 
-/* iopf_queue_flush_dev(): waits for what it found; handlers may hang. */
+#define WAITED_FOR(g)	(g < GROUPS && found[g % GROUPS] && \
+			 PENDING(g % GROUPS))
+#define ALL_ANSWERED	(!WAITED_FOR(0) && !WAITED_FOR(1) && \
+			 !WAITED_FOR(2) && !WAITED_FOR(3))
+
+/* Flush: waits for what it found, and withdraws what takes too long. */
 proctype flusher()
 {
 	bool found[GROUPS];
@@ -340,8 +494,7 @@ proctype flusher()
 	atomic {
 		snapshot = consumed;
 		if
-		:: snapshot < GROUPS -> snapshot++
-		:: snapshot + 1 < GROUPS -> snapshot = snapshot + 2
+		:: snapshot < GROUPS && outstanding < GRANT -> snapshot++
 		:: true
 		fi
 	};
@@ -352,20 +505,25 @@ proctype flusher()
 		device_lock = false;
 		do
 		:: f < GROUPS ->
-			found[f] = (state[f] != FREE && state[f] != DONE);
+			found[f] = PENDING(f) && !owned[f];
 			f++
 		:: else -> break
 		od;
 		f = 0
 	};
-	/* The completion, when the last of them is answered. */
-end_wait: atomic {
-		(ANSWERED(0) && ANSWERED(1) && ANSWERED(2));
-		/* Nothing of what was sent before the flush is left. */
+#if BUG != 8
+	if
+	:: ALL_ANSWERED
+	:: atomic { withdraw(f, EVERY, false, true); start_lanes() }
+	fi;
+#endif
+	atomic {
+		ALL_ANSWERED ->
 		do
 		:: f < snapshot ->
 			assert(consumed > f);
-			assert(!accepted[f] || answers[f] == 1);
+			assert(!accepted[f] || owned[f] || forgotten[f] ||
+			       answers[f] == 1);
 			f++
 		:: else -> break
 		od;
@@ -374,105 +532,152 @@ end_wait: atomic {
 out:	skip
 }
 
-/* The time limit, any number of times is as good as twice. */
+/* The time limit: what has come so far, or a part of it. */
 proctype timer()
 {
-	bool mine[GROUPS];
-	byte t;
+	byte t = 0;
 	atomic {
 		if
 		:: removed -> goto out
 		:: else
 		fi;
-		users++
+		do
+		:: t < GROUPS && PENDING(t) -> withdraw_one(t, true); t++
+		:: t < GROUPS -> t++
+		:: t == GROUPS -> break
+		od;
+		start_lanes()
 	};
-	withdraw(t);
-	atomic { put_param() };
 out:	skip
 }
 
-/* Detach of the PASID. Without the device it leaves the groups to removal. */
+/* Detach of the hog's PASID. Without the device, removal sees to its groups. */
 proctype detacher()
 {
-	bool mine[GROUPS];
 	byte d;
 	handle_set = false;
 	atomic {
 		if
-		:: !published || removed -> domain_gone = true; goto out
+		:: removed || !published -> skip
+		:: else ->
+#if BUG != 10
+			remembered = false;
+#endif
+			withdraw(d, HOG, false, true);
+			start_lanes();
+			detach_returned = true
+		fi;
+		domain_gone = true;
+		put_mm(HOG);
+#if BUG == 20
+		mm_freed[HOG] = true
+#endif
+	}
+}
+
+/* A function-level reset: nothing is answered. */
+proctype resetter()
+{
+	byte s;
+	atomic {
+		if
+		:: removed -> goto out
 		:: else
 		fi;
-		users++
+#if BUG == 21
+		withdraw(s, EVERY, true, true);
+		forgotten[0] = accepted[0];
+#else
+		withdraw(s, EVERY, true, false);
+#endif
+		reset_returned = true
 	};
-#if BUG != 10
-	remembered = false;
-#endif
-	withdraw(d);
-#if BUG != 3
-	(SETTLED(0) && SETTLED(1) && SETTLED(2));
-#endif
-	atomic { detach_returned = true; domain_gone = true; put_param() };
 out:	skip
 }
 
 /* Removal of the device. */
 proctype remover()
 {
-	bool mine[GROUPS];
-	byte r;
-#if BUG != 12
-	atomic { removed = true };
-#endif
-	published = false;
+	byte m;
 #if BUG == 12
+	published = false;
+#endif
 	atomic { removed = true };
+#if BUG != 9
+	published = false;
 #endif
-	withdraw(r);
-#if BUG != 4
-	(SETTLED(0) && SETTLED(1) && SETTLED(2));
+	atomic { withdraw(m, EVERY, true, true) };
+#if BUG == 9
+	published = false;
 #endif
-	remove_returned = true;
-	atomic { put_param() }
+	atomic { remove_returned = true; put_param() }
 }
 
-/* At the end: all is answered; the rest waits for hung handlers only. */
+/* When nothing moves any more. */
 proctype judge()
 {
 	byte j = 0;
-	atomic {
-		(remove_returned && reporter_done);
+	timeout;
+	d_step {
 		do
 		:: j < GROUPS ->
-			assert(!accepted[j] || answers[j] == 1);
 			assert(accepted[j] || answers[j] == 0);
+			assert(!forgotten[j] || answers[j] == 0);
+			assert(!accepted[j] || forgotten[j] ||
+			       answers[j] == 1 ||
+			       MM(j) == HOG && !remove_returned &&
+			       !detach_returned);
+			/* A lane for each that waits. */
+			assert(state[j] != QUEUED || !MAY_HAVE(MM(j)));
 			j++
 		:: else -> break
-		od
+		od;
+#ifndef STUCK
+		/* A process that is gone is in nobody's way. */
+		assert(!killed || running[HOG] == 0);
+#ifndef OWNED
+		assert(!remove_returned || param_freed)
+#endif
+#endif
 	}
+}
+
+proctype killer()
+{
+	killed = true
 }
 
 active proctype start()
 {
+	byte n = 1;
 	atomic {
 		run reporter();
-		run lane();
-#if GROUPS > 1
-		run lane();
+		do
+		:: n < GROUPS -> run worker(HOG); n++
+		:: else -> break
+		od;
+		run worker(GOOD);
+#ifdef OWNED
+		run provider();
 #endif
-#ifndef NO_FLUSH
+#ifdef FLUSH
 		run flusher();
 #endif
-#ifndef NO_TIMER
+#ifdef TIMER
 		run timer();
 #endif
+#ifdef RESET
+		run resetter();
+#endif
+#ifdef KILL
+		run killer();
+#endif
+#ifdef DETACH
+		run detacher();
+#endif
+#ifdef REMOVE
 		run remover();
-		if
-		:: run detacher()
-		:: skip
-		fi;
+#endif
 		run judge()
 	}
 }
-
-/* In the end the device's book-keeping is gone. */
-ltl gone { <> [] (param_freed) }

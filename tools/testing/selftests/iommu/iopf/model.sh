@@ -27,14 +27,14 @@ build() {
 	shift
 	(cd "$work" && rm -f pan ./*.trail &&
 	 spin -a "${model[@]}" "$here/iopf.pml" >/dev/null &&
-	 gcc -w -O2 -DCOLLAPSE "$@" -o "$work/pan" pan.c)
+	 gcc -w -DCOLLAPSE "$@" -o "$work/pan" pan.c)
 }
 
-# errors <options of the run>...: the number of errors; fails on truncation
+# errors: how many the verifier finds; fails on truncation
 errors() {
 	local log=$work/log
 
-	(cd "$work" && ./pan -m1000000 -w22 "$@" >"$log")
+	(cd "$work" && ./pan -m200000 -w20 >"$log")
 	if grep -q 'max search depth too small' "$log"; then
 		echo "model: search depth too small" >&2
 		return 1
@@ -60,16 +60,37 @@ require spin
 require gcc
 
 safety=(-DSAFETY -DNOCLAIM)
-build -DGROUPS=1 -- "${safety[@]}"
-expect "one group, everybody at once" none "$(errors)"
-build -DGROUPS=2 -DNO_TIMER -- "${safety[@]}"
-expect "two groups, flush and removal" none "$(errors)"
-build -DGROUPS=2 -DNO_FLUSH -- "${safety[@]}"
-expect "two groups, time limit and removal" none "$(errors)"
-build -DGROUPS=1 -- -DNFAIR=3
-expect "in the end everything is freed" none "$(errors -a -f)"
-for bug in {1..12}; do
-	build "-DBUG=$bug" -DGROUPS=1 -- "${safety[@]}"
+
+# holds <what> <options of the model>...
+holds() {
+	local what=$1
+	shift
+	build "$@" -- "${safety[@]}"
+	expect "$what" none "$(errors)"
+}
+
+all=(-DFLUSH -DTIMER -DDETACH -DREMOVE)
+holds "nobody takes groups away" -DGROUPS=3
+holds "everybody at once" "${all[@]}"
+holds "everybody, and a handler that never ends" -DSTUCK "${all[@]}"
+holds "reset, time limit and removal" -DRESET -DTIMER -DREMOVE
+holds "the death of a process" -DKILL -DFLUSH -DDETACH
+holds "a provider" -DOWNED -DTIMER -DDETACH -DREMOVE
+holds "a provider, and a small grant" -DGROUPS=3 -DGRANT=2 -DOWNED -DTIMER
+holds "several lanes" -DGROUPS=3 -DLANES=2 -DTIMER -DREMOVE
+holds "a lane that was queued in vain" -DGROUPS=4 -DGRANT=3 -DLANES=2 -DTIMER
+holds "a small grant" -DGROUPS=3 -DGRANT=2 -DTIMER -DREMOVE
+
+# What each of them shows, by its number.
+faults=("" -DTIMER -DTIMER "-DTIMER -DREMOVE" -DREMOVE -DFLUSH -DFLUSH -DFLUSH
+	-DFLUSH -DREMOVE -DDETACH -DDETACH "-DREMOVE -DDETACH" "" ""
+	"-DGROUPS=3 -DLANES=2" "-DGROUPS=3 -DTIMER"
+	"-DGROUPS=3 -DGRANT=2 -DTIMER" "-DGROUPS=3 -DGRANT=2 -DTIMER" -DKILL
+	-DDETACH -DRESET "-DGROUPS=3 -DGRANT=2 -DLANES=2 -DTIMER")
+for bug in "${!faults[@]}"; do
+	[[ $bug != 0 ]] || continue
+	read -ra options <<<"${faults[bug]}"
+	build "-DBUG=$bug" "${options[@]}" -- "${safety[@]}"
 	expect "planted fault $bug is found" some "$(errors)"
 done
 exit "$failed"
