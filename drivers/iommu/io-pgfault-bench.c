@@ -10,6 +10,7 @@
  *	groups DEVICES GROUPS PAGES
  *			groups queued at once, of so many pages each
  *	single COUNT	one after the other, while the system is idle
+ *	stream COUNT	the same, each as soon as the one before is answered
  *	flush GROUPS	of an idle device, behind groups of another
  *	flood REQUESTS	that are never finished, then a good group
  *
@@ -214,7 +215,7 @@ static int bench_compare(const void *a, const void *b)
 }
 
 static int bench_singles(struct bench *bench, unsigned long addr,
-			 unsigned int count)
+			 unsigned int count, bool idle)
 {
 	struct iopf_fake *fake = bench->devices[0];
 	unsigned int i;
@@ -222,7 +223,8 @@ static int bench_singles(struct bench *bench, unsigned long addr,
 
 	for (i = 0; i < count; i++, addr += PAGE_SIZE) {
 		/* Let everything else settle. */
-		schedule_timeout_uninterruptible(2);
+		if (idle)
+			schedule_timeout_uninterruptible(2);
 		iopf_fake_reset(fake);
 		atomic_set(&bench->missing, 1);
 		start = sched_clock();
@@ -234,7 +236,7 @@ static int bench_singles(struct bench *bench, unsigned long addr,
 	return 0;
 }
 
-static int bench_single(struct bench *bench, unsigned int count)
+static int bench_single(struct bench *bench, unsigned int count, bool idle)
 {
 	u64 *samples = bench->samples;
 	unsigned long addr;
@@ -246,7 +248,7 @@ static int bench_single(struct bench *bench, unsigned int count)
 	addr = bench_map(count);
 	if (IS_ERR_VALUE(addr))
 		return addr;
-	ret = bench_singles(bench, addr, count);
+	ret = bench_singles(bench, addr, count, idle);
 	sort(samples, count, sizeof(*samples), bench_compare, NULL);
 	snprintf(bench->text, sizeof(bench->text),
 		 "p50=%llu p99=%llu max=%llu\n", samples[count / 2],
@@ -328,7 +330,10 @@ static int bench_run(struct bench *bench, const char *line)
 		return bench_groups(bench, devices, groups, size);
 	if (sscanf(line, "single %u", &count) == 1 && count &&
 	    count <= BENCH_SAMPLES)
-		return bench_single(bench, count);
+		return bench_single(bench, count, true);
+	if (sscanf(line, "stream %u", &count) == 1 && count &&
+	    count <= BENCH_SAMPLES)
+		return bench_single(bench, count, false);
 	if (sscanf(line, "flush %u", &groups) == 1)
 		return bench_flush(bench, groups);
 	if (sscanf(line, "flood %u", &count) == 1)
