@@ -26,10 +26,10 @@
  *      block, they use up the limit of no other. An unbound workqueue has workers
  *      as long as there is memory to make them.
  *   4. The device's lock is held for a bounded time: IOPF_RUN responses.
- *   5. The CPU is shared by the scheduler, between threads. A process has one
- *      lane on a device where its groups are refused, which sleeps a millisecond
- *      after every IOPF_REFUSALS of them; so a device that repeats what it was
- *      refused gets its turn, and no more.
+ *   5. The CPU is shared by the scheduler, between threads. A process whose
+ *      groups are refused, IOPF_REFUSALS of them in succession, has one lane on a
+ *      device, which sleeps a millisecond after as many more; so a device that
+ *      repeats what it was refused gets its turn, and no more.
  *
  * A page is first tried under the lock of its VMA alone, so that mmap() and
  * mprotect() elsewhere in the process do not hold it up. The lock is kept from
@@ -481,6 +481,12 @@ static void iopf_throttle(struct iopf_walk *walk)
 #endif
 }
 
+/* Whether the process was refused so often that one lane has to do. */
+static bool iopf_is_braked(const struct iopf_mm *as)
+{
+	return READ_ONCE(as->refused) >= IOPF_REFUSALS;
+}
+
 /* Counts how often the process is refused, and slows that down. */
 static void iopf_brake(struct iopf_walk *walk, bool refused)
 {
@@ -543,6 +549,7 @@ static struct iopf_bond *iopf_get_bond(struct iommu_fault_param *param,
 	bond = iopf_pool_get(&param->bonds_free);
 	if (!bond)
 		return NULL;
+	refcount_inc(&as->refs);
 	bond->as = as;
 	bond->coming = NULL;
 	bond->lanes = 0;
@@ -561,6 +568,7 @@ static void iopf_put_bond(struct iommu_fault_param *param,
 		return;
 	list_del(&bond->node);
 	list_del(&bond->starved);
+	iopf_mm_put(bond->as);
 	iopf_pool_put(&param->bonds_free, bond);
 }
 
@@ -594,7 +602,7 @@ static void iopf_start_lane(struct iommu_fault_param *param,
 		return;
 	if (bond->lanes) {
 		/* One is left for each group that may still come. */
-		if (bond->lanes >= IOPF_LANES || READ_ONCE(bond->as->refused) ||
+		if (bond->lanes >= IOPF_LANES || iopf_is_braked(bond->as) ||
 		    pool->nr_free + param->in_flight < pool->want)
 			return;
 	}

@@ -163,7 +163,8 @@ struct iopf_slot {
  * struct iopf_mm - an address space that devices fault in, once for each mm
  * @mm: of which it holds a reference, but not a user
  * @wq: runs its lanes, and no others
- * @refs: domains and lanes
+ * @refs: domains, bonds and lanes. A removal may see to a bond's groups when
+ *	  the domain is gone
  * @node: among all, protected by iopf_mms_lock
  * @release: frees it
  * @refused: groups answered INVALID since the last that was resolved; a hint
