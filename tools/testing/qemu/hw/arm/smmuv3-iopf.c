@@ -18,6 +18,7 @@
 #include "qemu/osdep.h"
 #include "qemu/log.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "qapi/error.h"
 #include "hw/irq.h"
 #include "hw/pci/pci.h"
@@ -234,7 +235,8 @@ static void smmuv3_cancel(PCIBus *bus, void *opaque, int devfn)
 
 static PCIXlateResult smmuv3_pci_translate(PCIBus *bus, void *opaque,
                                            int devfn, const PCIXlateReq *req,
-                                           IOMMUTLBEntry *entry)
+                                           IOMMUTLBEntry *entry,
+                                           uint32_t *token)
 {
     SMMUDevice *sdev = smmuv3_sdev(opaque, bus, devfn);
     SMMUEventInfo event = smmuv3_new_event(sdev, req);
@@ -265,14 +267,27 @@ static PCIXlateResult smmuv3_pci_translate(PCIBus *bus, void *opaque,
     return PCI_XLATE_ABORT;
 }
 
+/* Nothing here waits for accesses in flight: the endpoint's are atomic. */
+static void smmuv3_pci_translate_done(PCIBus *bus, void *opaque, int devfn,
+                                      uint32_t token)
+{
+}
+
 /* ATS */
+
+/*
+ * How an ATS request can end, short of a translation: Unsupported Request,
+ * Completer Abort
+ */
+#define SMMU_ATS_UR (-ENODEV)
+#define SMMU_ATS_CA (-EFAULT)
 
 /*
  * Is the stream permitted to use ATS? Section 3.9.1.2. Of all that can go
  * wrong, a translation request records F_BAD_ATS_TREQ only: IDR0.ATSRECERR
  * is 0.
  */
-static PCIXlateResult smmuv3_ats_check(SMMUDevice *sdev, SMMUEventInfo *event)
+static int smmuv3_ats_check(SMMUDevice *sdev, SMMUEventInfo *event)
 {
     SMMUv3State *s = sdev->smmu;
     SMMUTransCfg cfg = {};
@@ -282,17 +297,17 @@ static PCIXlateResult smmuv3_ats_check(SMMUDevice *sdev, SMMUEventInfo *event)
         QEMU_LOCK_GUARD(&s->mutex);
 
         if (smmuv3_decode_stream(sdev, &ste, &cfg, event)) {
-            return PCI_XLATE_ABORT;
+            return SMMU_ATS_CA;
         }
         if (cfg.aborted) {
-            return PCI_XLATE_UNSUPPORTED;
+            return SMMU_ATS_UR;
         }
         if (!cfg.bypassed && cfg.eats) {
-            return PCI_XLATE_OK;
+            return 0;
         }
     }
     event->type = SMMU_EVT_F_BAD_ATS_TREQ;
-    return PCI_XLATE_UNSUPPORTED;
+    return SMMU_ATS_UR;
 }
 
 static bool smmuv3_is_not_present(SMMUEventInfo *event)
@@ -303,10 +318,8 @@ static bool smmuv3_is_not_present(SMMUEventInfo *event)
             event->type <= SMMU_EVT_F_PERMISSION);
 }
 
-static PCIXlateResult smmuv3_ats_walk(SMMUDevice *sdev,
-                                      const PCIXlateReq *req,
-                                      IOMMUAccessFlags perm,
-                                      IOMMUTLBEntry *entry)
+static int smmuv3_ats_walk(SMMUDevice *sdev, const PCIXlateReq *req,
+                           IOMMUAccessFlags perm, IOMMUTLBEntry *entry)
 {
     SMMUEventInfo event = smmuv3_new_event(sdev, req);
     SMMUTransCfg *cfg;
@@ -315,47 +328,75 @@ static PCIXlateResult smmuv3_ats_walk(SMMUDevice *sdev,
                            entry)) {
     case SMMU_TRANS_SUCCESS:
         entry->perm &= perm;
-        return PCI_XLATE_OK;
+        return 0;
     case SMMU_TRANS_BYPASS: /* stage 1 is skipped by STE.S1DSS */
         entry->perm = perm;
-        return PCI_XLATE_OK;
+        return 0;
     case SMMU_TRANS_ERROR:
         if (smmuv3_is_not_present(&event)) {
-            return PCI_XLATE_OK;
+            return 0;
         }
-        return PCI_XLATE_ABORT;
+        return SMMU_ATS_CA;
     default:
-        return PCI_XLATE_ABORT;
+        return SMMU_ATS_CA;
     }
 }
 
-static PCIXlateResult smmuv3_ats_request(PCIBus *bus, void *opaque, int devfn,
-                                         const PCIXlateReq *req,
-                                         IOMMUTLBEntry *entry)
+/* One page; 0, or what the request ends with. */
+static int smmuv3_ats_page(SMMUDevice *sdev, const PCIXlateReq *req,
+                           IOMMUTLBEntry *entry)
 {
-    SMMUDevice *sdev = smmuv3_sdev(opaque, bus, devfn);
     SMMUEventInfo event = smmuv3_new_event(sdev, req);
-    SMMUv3State *s = ARM_SMMUV3(opaque);
-    PCIXlateResult result = PCI_XLATE_UNSUPPORTED;
+    SMMUv3State *s = sdev->smmu;
+    int ret = SMMU_ATS_UR;
 
     smmuv3_fill_entry(entry, req);
     if (s->ats) {
-        result = smmuv3_ats_check(sdev, &event);
+        ret = smmuv3_ats_check(sdev, &event);
     }
-    if (result == PCI_XLATE_OK) {
-        result = smmuv3_ats_walk(sdev, req, req->perm | IOMMU_RO, entry);
+    if (!ret) {
+        ret = smmuv3_ats_walk(sdev, req, req->perm, entry);
         /* A page that cannot be written may be readable */
-        if (result == PCI_XLATE_OK && entry->perm == IOMMU_NONE &&
-            (req->perm & IOMMU_WO)) {
-            result = smmuv3_ats_walk(sdev, req, IOMMU_RO, entry);
+        if (!ret && entry->perm == IOMMU_NONE && (req->perm & IOMMU_WO)) {
+            ret = smmuv3_ats_walk(sdev, req, IOMMU_RO, entry);
         }
     } else if (event.type == SMMU_EVT_F_BAD_ATS_TREQ) {
         event.u.f_bad_ats_treq.addr = req->addr;
         smmuv3_record_event(s, &event);
     }
-    trace_smmuv3_ats_request(event.sid, req->pasid, req->addr, result,
+    trace_smmuv3_ats_request(event.sid, req->pasid, req->addr, ret,
                              entry->perm);
-    return result;
+    return ret;
+}
+
+static ssize_t smmuv3_ats_request(PCIBus *bus, void *opaque, int devfn,
+                                  uint32_t pasid, bool priv_req, bool exec_req,
+                                  hwaddr addr, size_t length, bool no_write,
+                                  IOMMUTLBEntry *result, size_t result_length,
+                                  uint32_t *err_count)
+{
+    SMMUDevice *sdev = smmuv3_sdev(opaque, bus, devfn);
+    PCIXlateReq req = {
+        .pasid = pasid,
+        .addr = addr,
+        .perm = no_write ? IOMMU_RO : IOMMU_RW,
+        .priv = priv_req,
+        .exec = exec_req,
+    };
+    size_t i, pages = DIV_ROUND_UP(length, 4 * KiB);
+    int ret;
+
+    if (pages > result_length) {
+        return -ENOMEM;
+    }
+    for (i = 0; i < pages; i++, req.addr += 4 * KiB) {
+        ret = smmuv3_ats_page(sdev, &req, &result[i]);
+        if (ret) {
+            return i ? i : ret;
+        }
+        *err_count += result[i].perm == IOMMU_NONE;
+    }
+    return pages;
 }
 
 /* Section 3.9.1.3 */
@@ -411,7 +452,8 @@ static SMMUCmdError smmuv3_atc_inv(SMMUv3State *s, Cmd *cmd)
     }
     mask = size == 52 ? UINT64_MAX : MAKE_64BIT_MASK(0, size + 12);
     done = dev->iommu_client->ats_invalidate(dev, ssid, CMD_ADDR(cmd) & ~mask,
-                                             mask, global);
+                                             mask, global,
+                                             s->atc_pending % PCI_ATS_ITAGS);
     trace_smmuv3_atc_inv(CMD_SID(cmd), ssid, CMD_ADDR(cmd), mask, global, done);
     if (!done) {
         s->atc_pending++;
@@ -437,7 +479,8 @@ static void smmuv3_sync_timer(void *opaque)
     }
 }
 
-static void smmuv3_ats_inv_done(PCIBus *bus, void *opaque, int devfn)
+static void smmuv3_ats_inv_done(PCIBus *bus, void *opaque, int devfn,
+                                uint32_t itag)
 {
     SMMUv3State *s = ARM_SMMUV3(opaque);
 
@@ -489,13 +532,20 @@ bool smmuv3_sync_must_wait(SMMUv3State *s, SMMUCmdError *error)
 /* PRI */
 
 static void smmuv3_pri_respond(SMMUv3State *s, uint32_t sid, uint32_t ssid,
-                               uint16_t prgi, PCIPRIResponse code)
+                               uint16_t prgi, IOMMUPRIResponseCode code,
+                               bool automatic)
 {
     PCIDevice *dev = smmuv3_find_client(s, sid);
+    IOMMUPRIResponse response = {
+        .response_code = code,
+        .prgi = prgi,
+        .pasid = ssid,
+        .automatic = automatic,
+    };
 
     trace_smmuv3_pri_response(sid, ssid, prgi, code);
-    if (dev && dev->iommu_client->pri_response) {
-        dev->iommu_client->pri_response(dev, ssid, prgi, code);
+    if (dev && dev->pri_notifier) {
+        dev->pri_notifier->notify(dev->pri_notifier, &response);
     }
 }
 
@@ -516,7 +566,8 @@ static void smmuv3_pri_auto_respond(SMMUv3State *s, SMMUDevice *sdev,
         ssid = PCI_NO_PASID;
     }
     smmuv3_pri_respond(s, smmu_get_sid(sdev), ssid, prgi,
-                       ret ? PCI_PRI_FAILURE : PCI_PRI_SUCCESS);
+                       ret ? IOMMU_PRI_RESP_FAILURE : IOMMU_PRI_RESP_SUCCESS,
+                       true);
 }
 
 static void smmuv3_priq_overflow(SMMUv3State *s)
@@ -570,11 +621,19 @@ static bool smmuv3_priq_accepts(SMMUv3State *s)
            !FIELD_EX32(errors, GERROR, PRIQ_ABT_ERR);
 }
 
-static void smmuv3_pri_request(PCIBus *bus, void *opaque, int devfn,
-                               const PCIXlateReq *req, uint16_t prgi,
-                               bool last)
+static int smmuv3_pri_request(PCIBus *bus, void *opaque, int devfn,
+                              uint32_t pasid, bool priv_req, bool exec_req,
+                              hwaddr addr, bool last, uint16_t prgi,
+                              bool is_read, bool is_write)
 {
     SMMUDevice *sdev = smmuv3_sdev(opaque, bus, devfn);
+    PCIXlateReq page = {
+        .pasid = pasid,
+        .addr = addr,
+        .perm = IOMMU_ACCESS_FLAG(is_read, is_write),
+        .priv = priv_req,
+        .exec = exec_req,
+    }, *req = &page;
     SMMUv3State *s = ARM_SMMUV3(opaque);
     uint32_t sid = smmu_get_sid(sdev);
     bool marker = last && req->perm == IOMMU_NONE &&
@@ -585,7 +644,8 @@ static void smmuv3_pri_request(PCIBus *bus, void *opaque, int devfn,
     if (!smmuv3_priq_accepts(s)) {
         /* Section 8.2: whatever the request, but a stop marker */
         if (!marker) {
-            smmuv3_pri_respond(s, sid, PCI_NO_PASID, prgi, PCI_PRI_FAILURE);
+            smmuv3_pri_respond(s, sid, PCI_NO_PASID, prgi,
+                               IOMMU_PRI_RESP_FAILURE, true);
         }
     } else if (smmuv3_q_full(&s->priq) || queue_overflowed(&s->priq)) {
         smmuv3_priq_overflow(s);
@@ -593,15 +653,18 @@ static void smmuv3_pri_request(PCIBus *bus, void *opaque, int devfn,
             smmuv3_pri_auto_respond(s, sdev, req->pasid, prgi);
         }
     } else if (!smmuv3_priq_write(s, sid, req, prgi, last) && !marker) {
-        smmuv3_pri_respond(s, sid, PCI_NO_PASID, prgi, PCI_PRI_FAILURE);
+        smmuv3_pri_respond(s, sid, PCI_NO_PASID, prgi,
+                           IOMMU_PRI_RESP_FAILURE, true);
     }
+    return 0;
 }
 
 /* CMD_PRI_RESP, section 4.5.2 */
 static SMMUCmdError smmuv3_pri_resp(SMMUv3State *s, Cmd *cmd)
 {
-    static const PCIPRIResponse codes[] = {
-        PCI_PRI_FAILURE, PCI_PRI_INVALID, PCI_PRI_SUCCESS,
+    static const IOMMUPRIResponseCode codes[] = {
+        IOMMU_PRI_RESP_FAILURE, IOMMU_PRI_RESP_INVALID_REQUEST,
+        IOMMU_PRI_RESP_SUCCESS,
     };
     uint32_t ssid = CMD_SSV(cmd) ? CMD_SSID(cmd) : PCI_NO_PASID;
     unsigned int resp = CMD_PRI_RESP(cmd);
@@ -611,7 +674,7 @@ static SMMUCmdError smmuv3_pri_resp(SMMUv3State *s, Cmd *cmd)
     }
     if (smmu_enabled(s)) {
         smmuv3_pri_respond(s, CMD_SID(cmd), ssid, CMD_PRI_PRGI(cmd),
-                           codes[resp]);
+                           codes[resp], false);
     }
     return SMMU_CERROR_NONE;
 }
@@ -715,9 +778,10 @@ bool smmuv3_iopf_writel(SMMUv3State *s, hwaddr offset, uint64_t data)
 const PCIIOMMUOps smmuv3_iommu_ops = {
     .get_address_space = smmu_find_add_as,
     .translate = smmuv3_pci_translate,
-    .ats_request = smmuv3_ats_request,
+    .translate_done = smmuv3_pci_translate_done,
+    .ats_request_translation = smmuv3_ats_request,
     .ats_translated = smmuv3_ats_translated,
-    .pri_request = smmuv3_pri_request,
+    .pri_request_page = smmuv3_pri_request,
     .ats_inv_done = smmuv3_ats_inv_done,
     .cancel = smmuv3_cancel,
 };

@@ -137,6 +137,7 @@ struct IopfState {
     QEMUBH *bh;
     QEMUTimer *timer;
     GHashTable *atc;
+    IOMMUPRINotifier pri_notifier;
     uint32_t turn;          /* whose turn it is, IOPF_CTRL_INTERLEAVE */
 
     uint32_t ctrl;
@@ -304,7 +305,7 @@ static gboolean iopf_atc_match(gpointer key, gpointer value, gpointer opaque)
 }
 
 static bool iopf_ats_invalidate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
-                                hwaddr mask, bool global)
+                                hwaddr mask, bool global, uint32_t itag)
 {
     IopfState *s = IOPF_TESTDEV(dev);
     IopfInvalidation inv = {
@@ -329,7 +330,7 @@ static void iopf_confirm_invalidations(IopfState *s)
     }
     while (s->inv_held) {
         s->inv_held--;
-        pci_iommu_ats_inv_done(PCI_DEVICE(s));
+        pci_iommu_ats_inv_done(PCI_DEVICE(s), 0);
     }
 }
 
@@ -384,13 +385,13 @@ static void iopf_pri_stop(IopfState *s)
                                PCI_PRI_STATUS_RF | PCI_PRI_STATUS_STOPPED);
 }
 
-static void iopf_pri_count(IopfState *s, PCIPRIResponse code)
+static void iopf_pri_count(IopfState *s, IOMMUPRIResponseCode code)
 {
     switch (code) {
-    case PCI_PRI_SUCCESS:
+    case IOMMU_PRI_RESP_SUCCESS:
         COUNT(s, RESP_SUCCESS);
         break;
-    case PCI_PRI_INVALID:
+    case IOMMU_PRI_RESP_INVALID_REQUEST:
         COUNT(s, RESP_INVALID);
         break;
     default:
@@ -401,7 +402,7 @@ static void iopf_pri_count(IopfState *s, PCIPRIResponse code)
 }
 
 /* All pages of the batch that were requested have been answered alike. */
-static void iopf_pri_answer(IopfQueue *q, PCIPRIResponse code)
+static void iopf_pri_answer(IopfQueue *q, IOMMUPRIResponseCode code)
 {
     uint32_t i;
 
@@ -411,9 +412,9 @@ static void iopf_pri_answer(IopfQueue *q, PCIPRIResponse code)
         }
         q->n_wait--;
         q->acc[i].state = ACC_NEW;
-        if (code == PCI_PRI_INVALID) {
+        if (code == IOMMU_PRI_RESP_INVALID_REQUEST) {
             iopf_fail(q, &q->acc[i], IOPF_DESC_INVALID);
-        } else if (code != PCI_PRI_SUCCESS) {
+        } else if (code != IOMMU_PRI_RESP_SUCCESS) {
             iopf_fail(q, &q->acc[i], IOPF_DESC_FAILURE);
         }
     }
@@ -428,7 +429,7 @@ static void iopf_pri_answer(IopfQueue *q, PCIPRIResponse code)
  * has a PASID (IHI 0070 section 8.2).
  */
 static bool iopf_pri_expected(IopfState *s, IopfGroup *group, uint32_t pasid,
-                              PCIPRIResponse code)
+                              IOMMUPRIResponseCode code)
 {
     bool has_pasid = group->pasid != PCI_NO_PASID &&
                      iopf_pf(s)->pri_resp_pasid;
@@ -436,23 +437,30 @@ static bool iopf_pri_expected(IopfState *s, IopfGroup *group, uint32_t pasid,
     if (!group->busy) {
         return false;
     }
-    if (code == PCI_PRI_FAILURE && pasid == PCI_NO_PASID) {
+    if (code == IOMMU_PRI_RESP_FAILURE && pasid == PCI_NO_PASID) {
         return true;
     }
     return pasid == (has_pasid ? group->pasid : PCI_NO_PASID);
 }
 
-static void iopf_pri_response(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
-                              PCIPRIResponse code)
+static void iopf_pri_response(IOMMUPRINotifier *notifier,
+                              IOMMUPRIResponse *response)
 {
-    IopfState *s = IOPF_TESTDEV(dev);
+    static const uint32_t pcie_codes[] = {
+        [IOMMU_PRI_RESP_SUCCESS] = 0,
+        [IOMMU_PRI_RESP_INVALID_REQUEST] = 1,
+        [IOMMU_PRI_RESP_FAILURE] = 15,
+    };
+    IopfState *s = container_of(notifier, IopfState, pri_notifier);
+    IOMMUPRIResponseCode code = response->response_code;
+    uint32_t pasid = response->pasid, prgi = response->prgi;
     IopfGroup *group = &s->prg[prgi % IOPF_NR_PRGI];
     IopfQueue *q = &s->q[group->queue];
 
     if (INJ(s, IOPF_INJ_MISBEHAVE) & IOPF_MIS_IGNORE_RESP) {
         return;
     }
-    INJ(s, IOPF_INJ_RESPONSE) = prgi | (uint32_t)code << 16;
+    INJ(s, IOPF_INJ_RESPONSE) = prgi | pcie_codes[code] << 16;
     INJ(s, IOPF_INJ_RESP_PASID) =
         pasid == PCI_NO_PASID ? 0 : pasid | IOPF_PASID_VALID;
     if (!iopf_pri_expected(s, group, pasid, code)) {
@@ -481,7 +489,6 @@ static void iopf_pri_response(PCIDevice *dev, uint32_t pasid, uint16_t prgi,
 static const PCIIOMMUClient iopf_client = {
     .stall_done = iopf_stall_done,
     .ats_invalidate = iopf_ats_invalidate,
-    .pri_response = iopf_pri_response,
 };
 
 /* Requests */
@@ -498,12 +505,14 @@ static void iopf_access_untranslated(IopfState *s, IopfQueue *q,
         .tag = tag,
     };
     IOMMUTLBEntry entry;
+    uint32_t token;
 
     COUNT(s, TRANSLATIONS);
-    switch (pci_iommu_translate(PCI_DEVICE(s), &req, &entry)) {
+    switch (pci_iommu_translate(PCI_DEVICE(s), &req, &entry, &token)) {
     case PCI_XLATE_OK:
         acc->state = ACC_OK;
         acc->pa = entry.translated_addr;
+        pci_iommu_translate_done(PCI_DEVICE(s), token);
         break;
     case PCI_XLATE_STALLED:
         s->counters[IOPF_CNT_STALLS] += !acc->stalled;
@@ -524,15 +533,18 @@ static void iopf_access_ats(IopfState *s, IopfQueue *q, IopfAccess *acc)
 {
     PCIDevice *dev = PCI_DEVICE(s);
     uint32_t pasid = iopf_pasid(q->pasid);
-    PCIXlateReq req = { .pasid = pasid, .addr = acc->addr, .perm = acc->perm };
     IopfAtcEntry *e = iopf_atc_find(s, pasid, acc->addr);
     IOMMUTLBEntry entry;
+    uint32_t errors;
 
     if (e && (e->perm & acc->perm) == acc->perm) {
         COUNT(s, ATC_HITS);
     } else {
         COUNT(s, ATS_REQUESTS);
-        if (pci_iommu_ats_request(dev, &req, &entry) != PCI_XLATE_OK) {
+        if (pci_ats_force_translation(dev, pasid, false, false,
+                                      acc->addr & ~(IOPF_PAGE - 1ULL),
+                                      IOPF_PAGE, !(acc->perm & IOMMU_WO),
+                                      &entry, 1, &errors) != 1) {
             COUNT(s, ABORTS);
             iopf_fail(q, acc, IOPF_DESC_ABORTED);
             return;
@@ -595,7 +607,9 @@ static void iopf_pri_send(IopfState *s, IopfQueue *q)
     }
     trace_iopf_page_request(q - s->q, req.pasid, acc->addr, q->prgi,
                             !q->prg_left);
-    pci_iommu_pri_request(PCI_DEVICE(s), &req, q->prgi, !q->prg_left);
+    pci_pri_force_page(PCI_DEVICE(s), req.pasid, false, false, req.addr,
+                       !q->prg_left, q->prgi, req.perm & IOMMU_RO,
+                       req.perm & IOMMU_WO);
 }
 
 /*
@@ -1172,8 +1186,33 @@ static uint32_t iopf_inject_pri(IopfState *s, PCIXlateReq *req, uint32_t flags)
             };
         }
     }
-    pci_iommu_pri_request(iopf_requester(s), req, prgi, last);
+    pci_pri_force_page(iopf_requester(s), req->pasid, req->priv, req->exec,
+                       req->addr, last, prgi, req->perm & IOMMU_RO,
+                       req->perm & IOMMU_WO);
     return IOPF_INJ_OK;
+}
+
+static void iopf_inject_result(IopfState *s, uint64_t addr)
+{
+    INJ(s, IOPF_INJ_PA_LO) = addr;
+    INJ(s, IOPF_INJ_PA_HI) = addr >> 32;
+}
+
+static uint32_t iopf_inject_ats(IopfState *s, PCIDevice *dev, PCIXlateReq *req)
+{
+    IOMMUTLBEntry entry = {};
+    uint32_t errors;
+    ssize_t ret;
+
+    ret = pci_ats_force_translation(dev, req->pasid, req->priv, req->exec,
+                                    req->addr, IOPF_PAGE,
+                                    !(req->perm & IOMMU_WO), &entry, 1,
+                                    &errors);
+    iopf_inject_result(s, entry.translated_addr);
+    if (ret < 0) {
+        return ret == -EFAULT ? IOPF_INJ_ABORTED : IOPF_INJ_UNSUPPORTED;
+    }
+    return IOPF_INJ_OK | entry.perm << 4;
 }
 
 static uint32_t iopf_inject_one(IopfState *s, PCIXlateReq *req, uint32_t flags)
@@ -1181,6 +1220,7 @@ static uint32_t iopf_inject_one(IopfState *s, PCIXlateReq *req, uint32_t flags)
     PCIDevice *dev = iopf_requester(s);
     IOMMUTLBEntry entry = {};
     PCIXlateResult result;
+    uint32_t token;
 
     if (!dev) {
         return IOPF_INJ_UNSUPPORTED;
@@ -1193,16 +1233,18 @@ static uint32_t iopf_inject_one(IopfState *s, PCIXlateReq *req, uint32_t flags)
             return IOPF_INJ_REFUSED;
         }
         COUNT(s, TRANSLATIONS);
-        result = pci_iommu_translate(dev, req, &entry);
+        result = pci_iommu_translate(dev, req, &entry, &token);
         s->counters[IOPF_CNT_STALLS] += result == PCI_XLATE_STALLED;
+        if (result == PCI_XLATE_OK) {
+            pci_iommu_translate_done(dev, token);
+        }
         break;
     case IOPF_INJ_ATS_REQUEST:
         if (!iopf_allowed(s, IOPF_STATE_ATS, req->pasid)) {
             return IOPF_INJ_REFUSED;
         }
         COUNT(s, ATS_REQUESTS);
-        result = pci_iommu_ats_request(dev, req, &entry);
-        break;
+        return iopf_inject_ats(s, dev, req);
     case IOPF_INJ_TRANSLATED:
         if (!iopf_allowed(s, IOPF_STATE_ATS, PCI_NO_PASID)) {
             return IOPF_INJ_REFUSED;
@@ -1212,8 +1254,7 @@ static uint32_t iopf_inject_one(IopfState *s, PCIXlateReq *req, uint32_t flags)
     default:
         return IOPF_INJ_UNSUPPORTED;
     }
-    INJ(s, IOPF_INJ_PA_LO) = entry.translated_addr;
-    INJ(s, IOPF_INJ_PA_HI) = entry.translated_addr >> 32;
+    iopf_inject_result(s, entry.translated_addr);
     return result | (result == PCI_XLATE_OK ? entry.perm << 4 : 0);
 }
 
@@ -1667,6 +1708,8 @@ static void iopf_realize(PCIDevice *dev, Error **errp)
         return;
     }
     pci_iommu_set_client(dev, &iopf_client);
+    s->pri_notifier.notify = iopf_pri_response;
+    pci_pri_register_notifier(dev, PCI_NO_PASID, &s->pri_notifier);
 }
 
 static void iopf_exit(PCIDevice *dev)
@@ -1678,6 +1721,7 @@ static void iopf_exit(PCIDevice *dev)
     }
     pci_iommu_cancel(dev);
     pci_iommu_set_client(dev, NULL);
+    pci_pri_unregister_notifier(dev, PCI_NO_PASID);
     iopf_free(s);
 }
 
