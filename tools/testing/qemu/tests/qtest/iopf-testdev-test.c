@@ -486,8 +486,8 @@ static void test_off_by_default(void)
 
 static void test_idr(void)
 {
-    start_machine(ALL_FEATURES "-global arm-smmuv3.oas=5 "
-                  "-global arm-smmuv3.eventqs=7 -global arm-smmuv3.priqs=6");
+    start_machine(ALL_FEATURES "-global arm-smmuv3.oas=48 "
+                  "-global arm-smmuv3.x-eventqs=7 -global arm-smmuv3.x-priqs=6");
     g_assert_cmphex(smmu_read(IDR0) & (1u << 10 | 1u << 16 | 1u << 19), ==,
                     1u << 10 | 1u << 16 | 1u << 19);
     g_assert_cmphex(smmu_read(IDR0) >> 24 & 3, ==, 0);
@@ -540,9 +540,9 @@ static void test_properties(void)
     check_machine("-global arm-smmuv3.stall-model=3", "stall-model");
     check_machine("-global arm-smmuv3.stall-max=0", "stall-max");
     check_machine("-global arm-smmuv3.stall-max=257", "stall-max");
-    check_machine("-global arm-smmuv3.oas=6", "oas");
-    check_machine("-global arm-smmuv3.eventqs=20", "eventqs");
-    check_machine("-global arm-smmuv3.priqs=0", "priqs");
+    check_machine("-global arm-smmuv3.oas=45", "oas");
+    check_machine("-global arm-smmuv3.x-eventqs=20", "x-eventqs");
+    check_machine("-global arm-smmuv3.x-priqs=0", "x-priqs");
     check_machine("-global arm-smmuv3.pri=on", "pri needs ats");
     check_machine("-device iopf-testdev,vfs=8", "vfs");
     check_machine("-device iopf-testdev-vf", "pluggable");
@@ -808,8 +808,8 @@ static void test_stall_record(void)
     g_assert_cmphex(event_word(0), ==, EVT_TRANSLATION | 1u << 11 | 1u << 12);
     g_assert_cmphex(event_word(1), ==, sid);
     g_assert_cmphex(event_word(2), ==, 1u << 31 | 0);
-    /* PnU, InD, a write, class IN, stage 1 */
-    g_assert_cmphex(event_word(3), ==, 1u << 1 | 1u << 2 | 2u << 8);
+    /* PnU, no InD as it is a write, class IN, stage 1 */
+    g_assert_cmphex(event_word(3), ==, 1u << 1 | 2u << 8);
     g_assert_cmphex(event_word(4), ==, (uint32_t)VA_MISSING + 0x18);
     g_assert_cmphex(event_word(5), ==, 0);
     eat_event();
@@ -1204,7 +1204,7 @@ static void test_sync_waits(void)
 
 static void test_sync_times_out(void)
 {
-    start(ALL_FEATURES "-global arm-smmuv3.ats-timeout-ms=20", &with_ats,
+    start(ALL_FEATURES "-global arm-smmuv3.x-ats-timeout-ms=20", &with_ats,
           CD_S);
     dev_write(IOPF_INJ_MISBEHAVE, IOPF_MIS_HOLD_INV);
     command(0x40, sid, 52, 0);
@@ -1223,7 +1223,7 @@ static void test_sync_times_out(void)
 
 static void test_cmd_delay(void)
 {
-    start("-global arm-smmuv3.cmd-delay-us=100", &plain, 0);
+    start("-global arm-smmuv3.x-cmd-delay-us=100", &plain, 0);
     sync_submit();
     g_assert_false(cmdq_idle());
     qtest_clock_step(qts, 99 * 1000);
@@ -1310,13 +1310,16 @@ static void test_pri_registers(void)
 {
     start_pri(&with_ats);
     g_assert_cmphex(qtest_readq(qts, SMMU + PRIQ_BASE), ==, PRIQ | PRIQ_LOG2);
-    qtest_writeq(qts, SMMU + PRIQ_IRQ_CFG0, 0x123456789cULL);
-    g_assert_cmphex(smmu_read(PRIQ_IRQ_CFG0), ==, 0x3456789c);
-    g_assert_cmphex(smmu_read(PRIQ_IRQ_CFG0 + 4), ==, 0x12);
+    /* without MSIs all but CFG2.LO is RES0 */
+    smmu_write(PRIQ_IRQ_CFG0, 0x3456789c);
+    g_assert_cmphex(smmu_read(PRIQ_IRQ_CFG0), ==, 0);
+    smmu_write(PRIQ_IRQ_CFG0 + 4, 0x12);
+    g_assert_cmphex(smmu_read(PRIQ_IRQ_CFG0 + 4), ==, 0);
     smmu_write(PRIQ_IRQ_CFG0 + 8, 0x55);
-    smmu_write(PRIQ_IRQ_CFG0 + 12, 0x2a);
-    g_assert_cmphex(smmu_read(PRIQ_IRQ_CFG0 + 8), ==, 0x55);
-    g_assert_cmphex(smmu_read(PRIQ_IRQ_CFG0 + 12), ==, 0x2a);
+    g_assert_cmphex(smmu_read(PRIQ_IRQ_CFG0 + 8), ==, 0);
+    smmu_write(PRIQ_IRQ_CFG0 + 12, 0xffffffff);
+    g_assert_cmphex(smmu_read(PRIQ_IRQ_CFG0 + 12), ==, 1u << 31);
+    smmu_write(PRIQ_IRQ_CFG0 + 12, 0);
     page_request(1, 9, LAST_READ);
     g_assert_cmphex(smmu_read(0x10000 + PRIQ_PROD), ==, 1);
     smmu_write(0x10000 + PRIQ_CONS, 1);
@@ -2699,8 +2702,8 @@ static void test_fuzz(void)
             if (qts) {
                 stop();
             }
-            start(ALL_FEATURES "-global arm-smmuv3.ats-timeout-ms=1 "
-                  "-global arm-smmuv3.cmd-delay-us=10 " WITH_VFS, &with_ats,
+            start(ALL_FEATURES "-global arm-smmuv3.x-ats-timeout-ms=1 "
+                  "-global arm-smmuv3.x-cmd-delay-us=10 " WITH_VFS, &with_ats,
                   CD_S);
         }
         fuzz_step();

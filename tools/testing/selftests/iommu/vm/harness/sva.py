@@ -5,6 +5,7 @@ The endpoint's driver is a module, so that the unpatched base runs the very
 same one without a line of this series in its Image.
 """
 import os
+import re
 
 from . import layout, paths, verdict
 from .guest import Job
@@ -41,7 +42,7 @@ BOOTS = {
     "tight": Boot("testdev_sva -V pri -F ats -F lifecycle -F vf -T volume "
                   "-T killed_with_dma_in_flight", 13, 120,
                   {"ssidsize": 16, "stall-model": 0, "stall-max": 2,
-                   "eventqs": 1, "cmd-delay-us": 20}),
+                   "x-eventqs": 1, "x-cmd-delay-us": 20}),
     # an SMMU that knows no other fault model
     "forced": Boot("testdev_sva -V pri -F ats -F lifecycle -F vf -T volume "
                    "-T killed_with_dma_in_flight", 13, 120,
@@ -50,9 +51,25 @@ BOOTS = {
     "off": Boot("msi_devices", 20, 60, {},
                 layout.WORKERS + ["edu", "rng", "pair0", "pair1", "port3"]),
 }
+# As late and as unordered as the architecture lets an SMMU be: each seed is a
+# machine of its own. LONG=1 asks for all of them.
+SEEDS = range(1, 21)
+LATE = [f"late-{seed}" for seed in SEEDS]
+BOOTS |= {
+    name: Boot("testdev_sva -V pri -F lifecycle -F vf -T volume "
+               "-T killed_with_dma_in_flight", 18, 300,
+               {"ssidsize": 16, "stall-model": 0, "stall-max": 8, "ats": "on",
+                "x-delay-max-us": 300, "x-delay-seed": seed})
+    for name, seed in zip(LATE, SEEDS)
+}
 # What a kernel runs; the debug kernel is slow.
-PLAN = {"base": ["sva", "tight"], "ours": ["sva", "forced", "off"],
+LONG = os.environ.get("LONG")
+FEW = LATE if LONG else LATE[:2]
+PLAN = {"base": ["sva", "tight", *(FEW if LONG else [])],
+        "ours": ["sva", "tight", "forced", "off", *FEW],
         "debug": ["sva"]}
+# What the SMMU has counted against the driver, in the trace when QEMU ends
+COUNTERS = re.compile(r"smmuv3_counters (.*)")
 
 
 def modules(kernels):
@@ -81,6 +98,17 @@ def environment(kernel, boot):
     return env
 
 
+def miscounted(outcome):
+    """What the SMMU's counters say against the driver."""
+    lines = COUNTERS.findall(outcome.text("trace"))
+    if len(lines) != 1:
+        return [f"the SMMU left {len(lines)} lines of counters"]
+    counters = dict(item.split("=") for item in lines[0].split())
+    del counters["x-delay-seed"]
+    return [f"the SMMU counts {name}={value}"
+            for name, value in counters.items() if value != "0"]
+
+
 def run_boot(kernel, name, base):
     """Run one boot; a Report."""
     boot = BOOTS[name]
@@ -89,7 +117,10 @@ def run_boot(kernel, name, base):
               environment(kernel, boot))
     vm = VM(f"sva-{kernel}-{name}", paths.image(kernel), "its", job, base,
             memory="1G" if slow else "640M", qemu=paths.emulator(),
-            qemu_args=properties(boot.features))
+            qemu_args=properties(boot.features) +
+            ["-trace", "smmuv3_counters"])
     outcome = vm.run()
     faults = verdict.judge(outcome, boot.tests + slow, 0)
+    if boot.features:
+        faults += miscounted(outcome)
     return Report(kernel, "sva", name, outcome, faults)

@@ -13,7 +13,10 @@ FORBIDDEN = re.compile(
     # An interrupt that was lost makes these drivers say so.
     r"completion polled|NETDEV WATCHDOG|"
     # The endpoint's driver waited ten seconds for faults to be answered.
-    r"queue \d+ does not stop", re.IGNORECASE)
+    r"queue \d+ does not stop|"
+    # The SMMU's driver: it was told what it must not be, or lost something.
+    r"unexpected global error|CMDQ error|CMDQ timeout|"
+    r"(?:EVTQ|PRIQ) overflow|unexpected PRI request", re.IGNORECASE)
 
 # Whole lines that a healthy kernel prints when it starts.
 HARMLESS = re.compile(
