@@ -24,10 +24,10 @@ def inside(directory, path):
 class Overlay:
     """Applies the patches of a series one by one; keeps each state."""
 
-    def __init__(self, repo, base):
+    def __init__(self, repo, base, begun=False):
         self.base = base
         self.repo = repo
-        self.patches = read_series(inside(repo, "patches/6.12"))
+        self.patches = read_series(inside(repo, "patches/6.12"), begun)
         self.claims = wholefiles.Claims(repo, self.patches)
         self.warnings = []
         self.files = {}

@@ -111,7 +111,8 @@ def parse_diff(patch, lines):
                           "with a space")
 
 
-def read_patch(directory, name):
+def read_patch(directory, name, begun=False):
+    """begun: it need not change anything yet."""
     patch = Patch(os.path.join(directory, name), name)
     if not os.path.exists(patch.path):
         raise patch.wrong("is listed in 'series' but does not exist")
@@ -126,12 +127,12 @@ def read_patch(directory, name):
             break
         if line.strip():
             parse_claim(patch, line, lineno)
-    if not patch.files and not patch.diff:
+    if not patch.files and not patch.diff and not begun:
         raise patch.wrong("changes nothing")
     return patch
 
 
-def read_series(directory):
+def read_series(directory, begun=False):
     """Every patch of the series, in order."""
     names = list_series(directory)
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -145,7 +146,7 @@ def read_series(directory):
     if unlisted:
         raise SeriesError(*(f"patches: {name}: not listed in 'series'"
                             for name in unlisted))
-    return [read_patch(directory, name) for name in names]
+    return [read_patch(directory, name, begun) for name in names]
 
 
 def read_cover(directory):

@@ -122,6 +122,18 @@ test_file_that_no_patch_changes() {
 	contains "$(tree)" ' 0 written'
 }
 
+test_hunk_goes_into_a_new_patch() {
+	tree
+	printf 'Subject: iommu: Go on\n\nBecause of two.\n---\n' \
+		>repo/patches/6.12/0003-three.patch
+	echo 0003-three.patch >>repo/patches/6.12/series
+	sed -i 's/^line 50$/mine 50/' $edited
+	fails_with '0003-three.patch: changes nothing' tree
+	contains "$(from_tree 0003)" 'refresh: 0003-three.patch'
+	contains "$(<repo/patches/6.12/0003-three.patch)" '+mine 50'
+	contains "$(tree)" ' 0 written'
+}
+
 test_kconfig_is_edited_at_its_source() {
 	tree
 	echo '# mine' >>out/linux/drivers/iommu/Kconfig.iopf
