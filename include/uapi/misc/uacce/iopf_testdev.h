@@ -6,7 +6,7 @@
  * This file is the device's reference manual. QEMU's device model, the kernel
  * driver and the tests share it by inclusion.
  *
- * Function 1234:11e9, MSI-X with a vector a queue, PASID, ATS and PRI
+ * Function 1b36:00f0, MSI-X with a vector a queue, PASID, ATS and PRI
  * capabilities, function-level reset; maybe virtual functions, which look the
  * same but for PASID and PRI, whose registers are the physical function's, as
  * are its grant and its Response Failure. BAR 0:
@@ -31,6 +31,10 @@
  * pages make up a page request group. It moves data when all of them are there
  * at once.
  *
+ * What was translated may be used somewhat later (x-dma-delay-us): a queue that
+ * is turned off is busy until then, and an invalidation is not confirmed before
+ * the accesses that it concerns are over.
+ *
  * A queue whose ring cannot be read or written halts, with IOPF_STATUS_ERROR.
  */
 #ifndef _UAPI_MISC_UACCE_IOPF_TESTDEV_H
@@ -38,8 +42,8 @@
 
 #include <linux/types.h>
 
-#define IOPF_VENDOR_ID		0x1234
-#define IOPF_DEVICE_ID		0x11e9
+#define IOPF_VENDOR_ID		0x1b36
+#define IOPF_DEVICE_ID		0x00f0
 
 #define IOPF_BAR_SIZE		0x800000
 #define IOPF_NR_QUEUES		64
@@ -54,7 +58,7 @@
 #define IOPF_ID			(IOPF_GLOBAL + 0x00)
 #define   IOPF_ID_VALUE		0x54504f49	/* "IOPT" */
 #define IOPF_VERSION		(IOPF_GLOBAL + 0x04)
-#define   IOPF_VERSION_VALUE	1
+#define   IOPF_VERSION_VALUE	2
 #define IOPF_QUEUES		(IOPF_GLOBAL + 0x08)
 #define IOPF_CTRL		(IOPF_GLOBAL + 0x0c)
 #define   IOPF_CTRL_RESET	0x1	/* write only */
@@ -87,7 +91,20 @@
 #define IOPF_CNT_RESP_UNEXPECTED 15	/* no such group, or the wrong PASID */
 #define IOPF_CNT_STOP_MARKERS	16
 #define IOPF_CNT_STALE		17	/* answers that nobody waited for */
-#define IOPF_NR_COUNTERS	18
+/*
+ * GROUPS is ANSWERED plus FORGOTTEN plus what is outstanding. The others from
+ * here on are zero unless a driver errs: UNEXPECTED is the sum of NOTHING,
+ * WRONG_PASID and NOT_AUTO.
+ */
+#define IOPF_CNT_ANSWERED	18	/* groups that had their one response */
+#define IOPF_CNT_FORGOTTEN	19	/* ... that a PRI reset or failure ended */
+#define IOPF_CNT_LATE		20	/* responses to such, or from before FLR */
+#define IOPF_CNT_NOTHING	21	/* responses to nothing outstanding */
+#define IOPF_CNT_WRONG_PASID	22
+#define IOPF_CNT_NOT_AUTO	23	/* software's failure without its PASID */
+#define IOPF_CNT_STALE_DMA	24	/* through what was confirmed as forgotten */
+#define IOPF_CNT_MISCONFIG	25	/* enables that PCIe leaves undefined */
+#define IOPF_NR_COUNTERS	26
 
 /* The error page */
 #define IOPF_INJECT		0x1000
@@ -124,6 +141,8 @@
 #define   IOPF_MIS_HOLD_INV	0x2	/* invalidations are never confirmed */
 #define   IOPF_MIS_DELAY_INV	0x4	/* ... are confirmed somewhat later */
 #define   IOPF_MIS_FORCE	0x8	/* what is not enabled is done anyway */
+#define   IOPF_MIS_LOSE_INV	0x10	/* a reset: those are never confirmed */
+#define   IOPF_MIS_KEEP_ATC	0x20	/* ... are confirmed and not obeyed */
 #define IOPF_INJ_STALL_ANSWER	(IOPF_INJECT + 0x2c)	/* 1 retry 2 abort */
 #define IOPF_INJ_RESPONSE	(IOPF_INJECT + 0x30)	/* last PRG response */
 #define   IOPF_INJ_RESP_PRGI(x)	((x) & 0x1ff)
@@ -131,6 +150,11 @@
 #define IOPF_INJ_RESP_PASID	(IOPF_INJECT + 0x34)
 #define IOPF_INJ_FUNCTION	(IOPF_INJECT + 0x38)	/* 0: in its own name */
 #define   IOPF_INJ_FUNCTION_VALID 0x80000000u	/* | slot << 3 | number */
+#define IOPF_INJ_TRIGGER	(IOPF_INJECT + 0x3c)	/* CMD, at such a time */
+#define   IOPF_TRIG_INVALIDATE	0x1	/* invalidated, and not confirmed */
+#define   IOPF_TRIG_CONFIRM	0x2	/* just after that was confirmed */
+#define   IOPF_TRIG_STOP	0x4	/* a queue has been turned off */
+#define   IOPF_TRIG_CMD(cmd)	((cmd) << 8)	/* with that one's PASID */
 
 /* Queue control, for the driver */
 #define IOPF_QCTL(q)		(0x10000 + 0x100 * (q))
@@ -153,8 +177,9 @@
 #define IOPF_U_CONS		0x10	/* free running, read only */
 #define IOPF_U_STATUS		0x14	/* read only */
 #define   IOPF_STATUS_ENABLED	0x1
-#define   IOPF_STATUS_BUSY	0x2	/* answers are outstanding */
+#define   IOPF_STATUS_BUSY	0x2	/* answers are outstanding, or MOVING */
 #define   IOPF_STATUS_ERROR	0x4
+#define   IOPF_STATUS_MOVING	0x8	/* data is on its way, not for long */
 #define   IOPF_STATUS_CODE(x)	(((x) >> 8) & 0xff)	/* IOPF_DESC_* */
 #define IOPF_U_RESTART		0x18	/* write: PROD = CONS = 0, no error */
 #define IOPF_U_IRQ		0x1c	/* 1: send the vector on completion */

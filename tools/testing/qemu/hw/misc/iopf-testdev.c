@@ -7,8 +7,13 @@
  * A queue is a state machine (IopfPhase). Each phase needs some pages, which
  * are its batch. iopf_resolve() asks for all pages of the batch; where answers
  * are outstanding the queue returns to the main loop, and starts over with the
- * batch when the last of them has come. Data moves only when one pass finds
- * every page there: under the BQL, nobody can take one away in between.
+ * batch when the last of them has come. Data moves when one pass finds every
+ * page there: at once, or up to x-dma-delay-us later (iopf_hold()). Until then
+ * the batch holds its translations; the IOMMU knows of untranslated ones by
+ * their tokens, and an invalidation is not confirmed before those end that
+ * were there when the entries were purged.
+ *
+ * No bottom half runs for long: iopf_may_go_on().
  *
  * The IOMMU answers from within its command processing, which must not be
  * called back: what answers do is bookkeeping and scheduling iopf_bh().
@@ -24,6 +29,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
+#include "qemu/error-report.h"
 #include "qemu/log.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
@@ -37,6 +43,8 @@
 #include "hw/qdev-properties.h"
 #include "migration/vmstate.h"
 #include "qom/object.h"
+#include "system/cpu-timers.h"
+#include "system/runstate.h"
 #include "hw/misc/iopf_testdev.h"
 #include "trace.h"
 
@@ -51,7 +59,9 @@ OBJECT_DECLARE_SIMPLE_TYPE(IopfState, IOPF_TESTDEV)
 #define IOPF_RING_LOG2_MAX  12
 #define IOPF_NR_PRGI        512
 #define IOPF_ATC_SIZE       4096
-#define IOPF_RUN_BUDGET     256         /* batches a queue, a bottom half */
+#define IOPF_BH_BYTES       (1 * MiB)   /* moved in a bottom half, about */
+#define IOPF_BH_BATCHES     1024
+#define IOPF_BH_NS          (500 * SCALE_US)
 #define IOPF_RETRIES_MAX    4096        /* of a batch, by page requests */
 
 /* Tag of a transaction: queue 5:0, access 10:6, generation 30:11 */
@@ -75,9 +85,13 @@ typedef enum IopfAccessState {
 typedef struct IopfAccess {
     uint64_t addr;
     uint64_t pa;
+    AddressSpace *as;       /* where @pa is, in ACC_OK */
+    uint32_t token;         /* of the IOMMU, while has_token */
     uint32_t perm;          /* IOMMUAccessFlags */
     uint8_t state;
+    bool has_token;
     bool stalled;           /* at least once */
+    bool stale;             /* by a translation that should be gone */
 } IopfAccess;
 
 typedef struct IopfQueue {
@@ -109,6 +123,10 @@ typedef struct IopfQueue {
     uint32_t outstanding;   /* answers to come, of any generation */
     uint32_t gen;
     uint32_t retries;
+    bool held;              /* data moves at move_at, by what is held then */
+    bool stopping;          /* the queue goes off when it has */
+    int64_t move_at;
+    uint64_t held_seq;
     uint32_t fault;         /* IOPF_DESC_* of the first that failed */
     uint64_t fault_at;
 
@@ -120,8 +138,23 @@ typedef struct IopfQueue {
     bool backoff;
 } IopfQueue;
 
+/* An invalidation that is not confirmed */
+typedef struct IopfInv {
+    bool busy;
+    bool global;
+    bool purged;            /* no new access uses what it was for */
+    uint32_t itag;
+    uint32_t pasid;
+    uint64_t addr;
+    uint64_t mask;
+    int64_t due;            /* it is obeyed no earlier */
+    uint64_t seq;           /* accesses that were held then may end */
+} IopfInv;
+
 typedef struct IopfGroup {
     bool busy;
+    bool last;              /* asked for completely */
+    bool forgotten;         /* a response may come that is nobody's fault */
     bool injected;
     uint8_t queue;
     uint32_t gen;
@@ -138,17 +171,25 @@ struct IopfState {
     QEMUTimer *timer;
     GHashTable *atc;
     IOMMUPRINotifier pri_notifier;
-    uint32_t turn;          /* whose turn it is, IOPF_CTRL_INTERLEAVE */
+    QEMUTimer *hold_timer;
+    VMChangeStateEntry *vmstate;
+    GRand *rand;
+    uint64_t seq;           /* counts what is held, and invalidations */
+    uint32_t turn;          /* whose turn it is */
+    uint32_t bh_bytes;      /* left of a bottom half's budget */
+    uint32_t bh_batches;
+    int64_t bh_end;
 
     uint32_t ctrl;
     uint32_t gen;
-    uint32_t pri_in_flight; /* of all functions, in the physical one */
     uint32_t next_prgi;
-    uint32_t inv_held;
+    uint32_t triggered;     /* IOPF_TRIG_*, for iopf_bh() */
+    uint32_t trigger_pasid;
     uint32_t inj[16];
     uint64_t counters[IOPF_NR_COUNTERS];
     IopfQueue q[IOPF_NR_QUEUES];
     IopfGroup prg[IOPF_NR_PRGI];
+    IopfInv inv[PCI_ATS_ITAGS];
 
     /* Properties */
     bool stall;
@@ -156,6 +197,8 @@ struct IopfState {
     uint8_t pasid_bits;
     uint32_t pri_capacity;
     uint16_t vfs;
+    uint32_t dma_delay_us;
+    uint32_t delay_seed;
 };
 
 #define INJ(s, reg) ((s)->inj[((reg) - IOPF_INJECT) / 4])
@@ -174,15 +217,26 @@ static IopfState *iopf_pf(IopfState *s)
     return pci_is_vf(dev) ? IOPF_TESTDEV(pcie_sriov_get_pf(dev)) : s;
 }
 
-/* Page requests have been answered: another function may wait for the grant. */
+/* The @i-th of the functions that share @pf's capabilities, itself the first */
+static IopfState *iopf_function(IopfState *pf, int i)
+{
+    PCIDevice *vf;
+
+    if (!i) {
+        return pf;
+    }
+    vf = pcie_sriov_get_vf_at_index(PCI_DEVICE(pf), i - 1);
+    return vf ? IOPF_TESTDEV(vf) : NULL;
+}
+
+/* There may be credit: another function may wait for it. */
 static void iopf_kick_all(IopfState *s)
 {
-    PCIDevice *vf, *pf = PCI_DEVICE(iopf_pf(s));
+    IopfState *f, *pf = iopf_pf(s);
     int i;
 
-    iopf_kick(iopf_pf(s));
-    for (i = 0; (vf = pcie_sriov_get_vf_at_index(pf, i)); i++) {
-        iopf_kick(IOPF_TESTDEV(vf));
+    for (i = 0; (f = iopf_function(pf, i)); i++) {
+        iopf_kick(f);
     }
 }
 
@@ -202,25 +256,15 @@ static uint32_t iopf_pasid(uint32_t reg)
 /* What the driver has enabled: IOPF_STATE_* */
 static uint32_t iopf_enabled(IopfState *s)
 {
-    PCIDevice *dev = PCI_DEVICE(s), *pf = PCI_DEVICE(iopf_pf(s));
-    uint8_t *pri = iopf_pri_cap(s);
+    PCIDevice *dev = PCI_DEVICE(s);
     uint32_t state = s->stall ? IOPF_STATE_STALL : 0;
 
     if (pci_get_word(dev->config + PCI_COMMAND) & PCI_COMMAND_MASTER) {
         state |= IOPF_STATE_MASTER;
     }
-    if (pci_get_word(pf->config + pf->exp.pasid_cap + PCI_PASID_CTRL) &
-        PCI_PASID_CTRL_ENABLE) {
-        state |= IOPF_STATE_PASID;
-    }
-    if (pci_get_word(dev->config + dev->exp.ats_cap + PCI_ATS_CTRL) &
-        PCI_ATS_CTRL_ENABLE) {
-        state |= IOPF_STATE_ATS;
-    }
-    if ((pci_get_word(pri + PCI_PRI_CTRL) & PCI_PRI_CTRL_ENABLE) &&
-        !(pci_get_word(pri + PCI_PRI_STATUS) & PCI_PRI_STATUS_RF)) {
-        state |= IOPF_STATE_PRI;
-    }
+    state |= pcie_pasid_enabled(dev) ? IOPF_STATE_PASID : 0;
+    state |= pcie_ats_enabled(dev) ? IOPF_STATE_ATS : 0;
+    state |= pcie_pri_enabled(dev) ? IOPF_STATE_PRI : 0;
     return state;
 }
 
@@ -244,8 +288,10 @@ typedef struct IopfAtcKey {
 
 typedef struct IopfAtcEntry {
     IopfAtcKey key;
+    AddressSpace *as;
     uint64_t pa;
     uint32_t perm;
+    bool stale;             /* IOPF_MIS_KEEP_ATC: it should be gone */
 } IopfAtcEntry;
 
 static guint iopf_atc_hash(gconstpointer v)
@@ -279,58 +325,194 @@ static void iopf_atc_add(IopfState *s, uint32_t pasid, uint64_t addr,
     }
     e = g_new0(IopfAtcEntry, 1);
     e->key = (IopfAtcKey) { .page = addr / IOPF_PAGE, .pasid = pasid };
+    e->as = entry->target_as;
     e->pa = entry->translated_addr & ~(uint64_t)(IOPF_PAGE - 1);
     e->perm = entry->perm;
     g_hash_table_replace(s->atc, &e->key, e);
 }
 
-typedef struct IopfInvalidation {
-    uint32_t pasid;
-    uint64_t addr;
-    uint64_t mask;
-    bool global;
-} IopfInvalidation;
+static bool iopf_inv_covers(const IopfInv *inv, uint32_t pasid, uint64_t addr)
+{
+    /* without a PASID it is for all of them: PCIe Base section 10.3.1 */
+    if (!inv->global && inv->pasid != PCI_NO_PASID && pasid != inv->pasid) {
+        return false;
+    }
+    return (addr & ~(uint64_t)(IOPF_PAGE - 1) & ~inv->mask) == inv->addr;
+}
 
 static gboolean iopf_atc_match(gpointer key, gpointer value, gpointer opaque)
 {
-    IopfInvalidation *inv = opaque;
     IopfAtcKey *k = key;
 
-    /* without a PASID it is for all of them: PCIe Base section 10.3.1 */
-    if (!inv->global && inv->pasid != PCI_NO_PASID &&
-        k->pasid != inv->pasid) {
+    return iopf_inv_covers(opaque, k->pasid, k->page * IOPF_PAGE);
+}
+
+static void iopf_atc_mark(gpointer key, gpointer value, gpointer opaque)
+{
+    if (iopf_atc_match(key, value, opaque)) {
+        ((IopfAtcEntry *)value)->stale = true;
+    }
+}
+
+/* From here on, no access begins that uses what @inv is for. */
+static void iopf_inv_purge(IopfState *s, IopfInv *inv)
+{
+    if (INJ(s, IOPF_INJ_MISBEHAVE) & IOPF_MIS_KEEP_ATC) {
+        g_hash_table_foreach(s->atc, iopf_atc_mark, inv);
+    } else {
+        g_hash_table_foreach_remove(s->atc, iopf_atc_match, inv);
+    }
+    inv->purged = true;
+    inv->seq = s->seq++;
+}
+
+/* Does @q hold a translation that @inv is for, from before the purge? */
+static bool iopf_inv_concerns(const IopfInv *inv, const IopfQueue *q)
+{
+    uint32_t i;
+
+    if (!q->held || q->mode == IOPF_MODE_STALL || q->held_seq > inv->seq) {
         return false;
     }
-    return ((k->page * IOPF_PAGE) & ~inv->mask) == inv->addr;
+    for (i = 0; i < q->n_acc; i++) {
+        if (iopf_inv_covers(inv, iopf_pasid(q->pasid), q->acc[i].addr)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool iopf_inv_must_wait(IopfState *s, const IopfInv *inv)
+{
+    int i;
+
+    if (INJ(s, IOPF_INJ_MISBEHAVE) & IOPF_MIS_KEEP_ATC) {
+        return false;
+    }
+    for (i = 0; i < IOPF_NR_QUEUES; i++) {
+        if (iopf_inv_concerns(inv, &s->q[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int64_t iopf_delay_end(IopfState *s)
+{
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+
+    if (!s->dma_delay_us) {
+        return now;
+    }
+    return now + g_rand_int_range(s->rand, 0, s->dma_delay_us) *
+                 (int64_t)SCALE_US;
+}
+
+static void iopf_trigger(IopfState *s, uint32_t event, uint32_t pasid)
+{
+    if (INJ(s, IOPF_INJ_TRIGGER) & event) {
+        s->triggered |= event;
+        s->trigger_pasid = pasid;
+        iopf_kick(s);
+    }
+}
+
+static IopfInv *iopf_inv_alloc(IopfState *s)
+{
+    int i;
+
+    for (i = 0; i < PCI_ATS_ITAGS; i++) {
+        if (!s->inv[i].busy) {
+            return &s->inv[i];
+        }
+    }
+    return NULL;
+}
+
+static void iopf_hold_drop(IopfState *s, IopfQueue *q);
+
+/* More than PCIe allows: nobody may hold anything, and it is confirmed. */
+static bool iopf_inv_overrun(IopfState *s, IopfInv *inv)
+{
+    int i;
+
+    qemu_log_mask(LOG_GUEST_ERROR, "iopf-testdev: more than %d invalidations\n",
+                  PCI_ATS_ITAGS);
+    iopf_inv_purge(s, inv);
+    for (i = 0; i < IOPF_NR_QUEUES; i++) {
+        if (s->q[i].held && s->q[i].mode != IOPF_MODE_STALL) {
+            iopf_hold_drop(s, &s->q[i]);
+        }
+    }
+    iopf_kick(s);
+    return true;
 }
 
 static bool iopf_ats_invalidate(PCIDevice *dev, uint32_t pasid, hwaddr addr,
                                 hwaddr mask, bool global, uint32_t itag)
 {
     IopfState *s = IOPF_TESTDEV(dev);
-    IopfInvalidation inv = {
-        .pasid = pasid, .addr = addr, .mask = mask, .global = global,
+    IopfInv *slot, inv = {
+        .busy = true, .pasid = pasid, .addr = addr, .mask = mask,
+        .global = global, .itag = itag, .due = iopf_delay_end(s),
     };
-    uint32_t misbehave = INJ(s, IOPF_INJ_MISBEHAVE);
+    uint32_t late = IOPF_MIS_HOLD_INV | IOPF_MIS_DELAY_INV;
 
     COUNT(s, INVALIDATIONS);
-    g_hash_table_foreach_remove(s->atc, iopf_atc_match, &inv);
-    if (misbehave & (IOPF_MIS_HOLD_INV | IOPF_MIS_DELAY_INV)) {
-        s->inv_held++;
-        iopf_kick(s);
-        return false;
+    iopf_trigger(s, IOPF_TRIG_INVALIDATE, pasid);
+    if (!s->dma_delay_us && !(INJ(s, IOPF_INJ_MISBEHAVE) & late) &&
+        !(s->triggered & IOPF_TRIG_INVALIDATE)) {
+        iopf_inv_purge(s, &inv);
+        if (!iopf_inv_must_wait(s, &inv)) {
+            iopf_trigger(s, IOPF_TRIG_CONFIRM, pasid);
+            return true;
+        }
     }
-    return true;
+    slot = iopf_inv_alloc(s);
+    if (!slot) {
+        return iopf_inv_overrun(s, &inv);
+    }
+    *slot = inv;
+    iopf_kick(s);
+    return false;
+}
+
+/* Ask for iopf_hold_timer() at @when, or earlier. */
+static void iopf_wake_at(IopfState *s, int64_t when)
+{
+    if (!timer_pending(s->hold_timer) ||
+        timer_expire_time_ns(s->hold_timer) > when) {
+        timer_mod(s->hold_timer, when);
+    }
 }
 
 static void iopf_confirm_invalidations(IopfState *s)
 {
+    int64_t now = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
+    int i;
+
     if (INJ(s, IOPF_INJ_MISBEHAVE) & IOPF_MIS_HOLD_INV) {
         return;
     }
-    while (s->inv_held) {
-        s->inv_held--;
-        pci_iommu_ats_inv_done(PCI_DEVICE(s), 0);
+    for (i = 0; i < PCI_ATS_ITAGS; i++) {
+        IopfInv *inv = &s->inv[i];
+
+        if (!inv->busy) {
+            continue;
+        }
+        if (inv->due > now) {
+            iopf_wake_at(s, inv->due);
+            continue;
+        }
+        if (!inv->purged) {
+            iopf_inv_purge(s, inv);
+        }
+        /* the end of what is held calls again */
+        if (!iopf_inv_must_wait(s, inv)) {
+            inv->busy = false;
+            iopf_trigger(s, IOPF_TRIG_CONFIRM, inv->pasid);
+            pci_iommu_ats_inv_done(PCI_DEVICE(s), inv->itag);
+        }
     }
 }
 
@@ -375,29 +557,50 @@ static void iopf_stall_done(PCIDevice *dev, uint32_t tag, bool retry)
     iopf_kick(s);
 }
 
-/*
- * A Response Failure stops the interface, for all functions that share it:
- * PCIe Base section 10.4.2.2
- */
-static void iopf_pri_stop(IopfState *s)
+/* Groups of all functions that wait for their answer */
+static bool iopf_pri_outstanding(IopfState *s)
 {
-    pci_word_test_and_set_mask(iopf_pri_cap(s) + PCI_PRI_STATUS,
-                               PCI_PRI_STATUS_RF | PCI_PRI_STATUS_STOPPED);
+    IopfState *f, *pf = iopf_pf(s);
+    int i, n;
+
+    for (i = 0; (f = iopf_function(pf, i)); i++) {
+        for (n = 0; n < IOPF_NR_PRGI; n++) {
+            if (f->prg[n].busy && f->prg[n].last) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
-static void iopf_pri_count(IopfState *s, IOMMUPRIResponseCode code)
+/* Page requests that count against what software has granted */
+static uint32_t iopf_pri_in_flight(IopfState *s)
 {
-    switch (code) {
-    case IOMMU_PRI_RESP_SUCCESS:
-        COUNT(s, RESP_SUCCESS);
-        break;
-    case IOMMU_PRI_RESP_INVALID_REQUEST:
-        COUNT(s, RESP_INVALID);
-        break;
-    default:
-        COUNT(s, RESP_FAILURE);
-        iopf_pri_stop(s);
-        break;
+    IopfState *f, *pf = iopf_pf(s);
+    uint32_t pages = 0;
+    int i, n;
+
+    for (i = 0; (f = iopf_function(pf, i)); i++) {
+        for (n = 0; n < IOPF_NR_PRGI; n++) {
+            if (f->prg[n].busy && !f->prg[n].injected) {
+                pages += f->prg[n].pages;
+            }
+        }
+    }
+    return pages;
+}
+
+/* Stopped: no more requests, and none outstanding. PCIe Base 7.8.10.3 */
+static void iopf_pri_update_stopped(IopfState *s)
+{
+    uint8_t *pri = iopf_pri_cap(s);
+
+    if (pcie_pri_enabled(PCI_DEVICE(s)) || iopf_pri_outstanding(s)) {
+        pci_word_test_and_clear_mask(pri + PCI_PRI_STATUS,
+                                     PCI_PRI_STATUS_STOPPED);
+    } else {
+        pci_word_test_and_set_mask(pri + PCI_PRI_STATUS,
+                                   PCI_PRI_STATUS_STOPPED);
     }
 }
 
@@ -424,12 +627,93 @@ static void iopf_pri_answer(IopfQueue *q, IOMMUPRIResponseCode code)
     q->backoff = q->retries > 1;
 }
 
+/* @group is over: so is what waits for it. */
+static void iopf_group_end(IopfState *s, IopfGroup *group,
+                           IOMMUPRIResponseCode code)
+{
+    IopfQueue *q = &s->q[group->queue];
+
+    group->busy = false;
+    if (group->injected) {
+        return;
+    }
+    if (q->outstanding) {
+        q->outstanding--;
+    }
+    if (group->gen == q->gen) {
+        iopf_pri_answer(q, code);
+    } else {
+        COUNT(s, STALE);
+    }
+}
+
 /*
- * Does the response belong to a group? An automatic one for a failure never
- * has a PASID (IHI 0070 section 8.2).
+ * The interface of all functions forgets what it has asked: by a reset of it,
+ * or since it expects no further responses after a failure. Software may
+ * answer all the same.
  */
-static bool iopf_pri_expected(IopfState *s, IopfGroup *group, uint32_t pasid,
-                              IOMMUPRIResponseCode code)
+static void iopf_pri_forget(IopfState *s)
+{
+    IopfState *f, *pf = iopf_pf(s);
+    int i, n;
+
+    for (i = 0; (f = iopf_function(pf, i)); i++) {
+        for (n = 0; n < IOPF_NR_PRGI; n++) {
+            if (!f->prg[n].busy) {
+                continue;
+            }
+            f->prg[n].forgotten = true;
+            f->counters[IOPF_CNT_FORGOTTEN] += f->prg[n].last;
+            iopf_group_end(f, &f->prg[n], IOMMU_PRI_RESP_FAILURE);
+        }
+    }
+    iopf_pri_update_stopped(s);
+    iopf_kick_all(s);
+}
+
+/*
+ * A Response Failure stops the interface, for all functions that share it:
+ * PCIe Base section 10.4.2.2
+ */
+static void iopf_pri_failed(IopfState *s)
+{
+    pci_word_test_and_set_mask(iopf_pri_cap(s) + PCI_PRI_STATUS,
+                               PCI_PRI_STATUS_RF);
+    iopf_pri_forget(s);
+}
+
+/* A response that belongs to no group, or not to it as it is */
+static void iopf_pri_unexpected(IopfState *s, IopfGroup *group,
+                                IOMMUPRIResponse *response)
+{
+    if (group->forgotten) {
+        COUNT(s, LATE);
+        group->forgotten = false;
+    } else {
+        COUNT(s, RESP_UNEXPECTED);
+        if (!group->busy) {
+            COUNT(s, NOTHING);
+        } else if (response->response_code == IOMMU_PRI_RESP_FAILURE &&
+                   response->pasid == PCI_NO_PASID) {
+            COUNT(s, NOT_AUTO);
+        } else {
+            COUNT(s, WRONG_PASID);
+        }
+    }
+    /* after a failure, what comes is ignored: PCIe Base section 7.8.10.3 */
+    if (!(pci_get_word(iopf_pri_cap(s) + PCI_PRI_STATUS) &
+          PCI_PRI_STATUS_RF)) {
+        pci_word_test_and_set_mask(iopf_pri_cap(s) + PCI_PRI_STATUS,
+                                   PCI_PRI_STATUS_UPRGI);
+    }
+}
+
+/*
+ * Does the response belong to the group? An automatic one for a failure never
+ * has a PASID (IHI 0070 section 8.2); software's has it where one is required.
+ */
+static bool iopf_pri_expected(IopfState *s, IopfGroup *group,
+                              IOMMUPRIResponse *response)
 {
     bool has_pasid = group->pasid != PCI_NO_PASID &&
                      iopf_pf(s)->pri_resp_pasid;
@@ -437,10 +721,32 @@ static bool iopf_pri_expected(IopfState *s, IopfGroup *group, uint32_t pasid,
     if (!group->busy) {
         return false;
     }
-    if (code == IOMMU_PRI_RESP_FAILURE && pasid == PCI_NO_PASID) {
+    if (response->automatic && response->pasid == PCI_NO_PASID &&
+        response->response_code == IOMMU_PRI_RESP_FAILURE) {
         return true;
     }
-    return pasid == (has_pasid ? group->pasid : PCI_NO_PASID);
+    return response->pasid == (has_pasid ? group->pasid : PCI_NO_PASID);
+}
+
+static void iopf_pri_accept(IopfState *s, IopfGroup *group,
+                            IOMMUPRIResponseCode code)
+{
+    s->counters[IOPF_CNT_ANSWERED] += group->last;
+    iopf_group_end(s, group, code);
+    switch (code) {
+    case IOMMU_PRI_RESP_SUCCESS:
+        COUNT(s, RESP_SUCCESS);
+        break;
+    case IOMMU_PRI_RESP_INVALID_REQUEST:
+        COUNT(s, RESP_INVALID);
+        break;
+    default:
+        COUNT(s, RESP_FAILURE);
+        iopf_pri_failed(s);
+        break;
+    }
+    iopf_pri_update_stopped(s);
+    iopf_kick_all(s);
 }
 
 static void iopf_pri_response(IOMMUPRINotifier *notifier,
@@ -452,38 +758,20 @@ static void iopf_pri_response(IOMMUPRINotifier *notifier,
         [IOMMU_PRI_RESP_FAILURE] = 15,
     };
     IopfState *s = container_of(notifier, IopfState, pri_notifier);
-    IOMMUPRIResponseCode code = response->response_code;
-    uint32_t pasid = response->pasid, prgi = response->prgi;
-    IopfGroup *group = &s->prg[prgi % IOPF_NR_PRGI];
-    IopfQueue *q = &s->q[group->queue];
+    IopfGroup *group = &s->prg[response->prgi % IOPF_NR_PRGI];
 
     if (INJ(s, IOPF_INJ_MISBEHAVE) & IOPF_MIS_IGNORE_RESP) {
         return;
     }
-    INJ(s, IOPF_INJ_RESPONSE) = prgi | pcie_codes[code] << 16;
-    INJ(s, IOPF_INJ_RESP_PASID) =
-        pasid == PCI_NO_PASID ? 0 : pasid | IOPF_PASID_VALID;
-    if (!iopf_pri_expected(s, group, pasid, code)) {
-        COUNT(s, RESP_UNEXPECTED);
-        pci_word_test_and_set_mask(iopf_pri_cap(s) + PCI_PRI_STATUS,
-                                   PCI_PRI_STATUS_UPRGI);
-        return;
-    }
-    group->busy = false;
-    iopf_pri_count(s, code);
-    if (group->injected) {
-        return;
-    }
-    iopf_pf(s)->pri_in_flight -= group->pages;
-    if (q->outstanding) {
-        q->outstanding--;
-    }
-    if (group->gen == q->gen) {
-        iopf_pri_answer(q, code);
+    INJ(s, IOPF_INJ_RESPONSE) = response->prgi |
+                                pcie_codes[response->response_code] << 16;
+    INJ(s, IOPF_INJ_RESP_PASID) = response->pasid == PCI_NO_PASID ? 0 :
+                                  response->pasid | IOPF_PASID_VALID;
+    if (iopf_pri_expected(s, group, response)) {
+        iopf_pri_accept(s, group, response->response_code);
     } else {
-        COUNT(s, STALE);
+        iopf_pri_unexpected(s, group, response);
     }
-    iopf_kick_all(s);
 }
 
 static const PCIIOMMUClient iopf_client = {
@@ -512,7 +800,9 @@ static void iopf_access_untranslated(IopfState *s, IopfQueue *q,
     case PCI_XLATE_OK:
         acc->state = ACC_OK;
         acc->pa = entry.translated_addr;
-        pci_iommu_translate_done(PCI_DEVICE(s), token);
+        acc->as = entry.target_as;
+        acc->token = token;
+        acc->has_token = true;
         break;
     case PCI_XLATE_STALLED:
         s->counters[IOPF_CNT_STALLS] += !acc->stalled;
@@ -542,7 +832,7 @@ static void iopf_access_ats(IopfState *s, IopfQueue *q, IopfAccess *acc)
     } else {
         COUNT(s, ATS_REQUESTS);
         if (pci_ats_force_translation(dev, pasid, false, false,
-                                      acc->addr & ~(IOPF_PAGE - 1ULL),
+                                      acc->addr & ~(uint64_t)(IOPF_PAGE - 1),
                                       IOPF_PAGE, !(acc->perm & IOMMU_WO),
                                       &entry, 1, &errors) != 1) {
             COUNT(s, ABORTS);
@@ -559,6 +849,8 @@ static void iopf_access_ats(IopfState *s, IopfQueue *q, IopfAccess *acc)
         e = iopf_atc_find(s, pasid, acc->addr);
     }
     acc->pa = e->pa + acc->addr % IOPF_PAGE;
+    acc->as = e->as;
+    acc->stale = e->stale;
     if (!pci_iommu_ats_translated(dev, acc->pa, acc->perm & IOMMU_WO)) {
         COUNT(s, ABORTS);
         iopf_fail(q, acc, IOPF_DESC_ABORTED);
@@ -571,9 +863,11 @@ static int iopf_prgi_alloc(IopfState *s)
 {
     uint32_t i, prgi;
 
-    for (i = 0; i < IOPF_NR_PRGI; i++) {
+    /* one that may still be answered is the last choice */
+    for (i = 0; i < 2 * IOPF_NR_PRGI; i++) {
         prgi = (s->next_prgi + i) % IOPF_NR_PRGI;
-        if (!s->prg[prgi].busy) {
+        if (!s->prg[prgi].busy &&
+            (!s->prg[prgi].forgotten || i >= IOPF_NR_PRGI)) {
             s->next_prgi = prgi + 1;
             return prgi;
         }
@@ -581,12 +875,27 @@ static int iopf_prgi_alloc(IopfState *s)
     return -1;
 }
 
+/* The request of @acc; a request that nobody takes is answered at once. */
+static void iopf_pri_request(IopfState *s, IopfQueue *q, IopfAccess *acc)
+{
+    uint32_t pasid = iopf_pasid(q->pasid);
+    IopfGroup *group = &s->prg[q->prgi];
+    bool last = !q->prg_left;
+
+    COUNT(s, PAGE_REQUESTS);
+    s->counters[IOPF_CNT_GROUPS] += last;
+    group->last = last;
+    trace_iopf_page_request(q - s->q, pasid, acc->addr, q->prgi, last);
+    if (pci_pri_force_page(PCI_DEVICE(s), pasid, false, false, acc->addr, last,
+                           q->prgi, acc->perm & IOMMU_RO,
+                           acc->perm & IOMMU_WO)) {
+        iopf_pri_accept(s, group, IOMMU_PRI_RESP_FAILURE);
+    }
+}
+
 /* Send the next request of the group of @q. */
 static void iopf_pri_send(IopfState *s, IopfQueue *q)
 {
-    IopfAccess *acc;
-    PCIXlateReq req;
-
     while (q->prg_next < q->n_acc && q->acc[q->prg_next].state != ACC_WAIT) {
         q->prg_next++;
     }
@@ -594,22 +903,16 @@ static void iopf_pri_send(IopfState *s, IopfQueue *q)
         q->prg_left = 0;
         return;
     }
-    acc = &q->acc[q->prg_next++];
-    req = (PCIXlateReq) {
-        .pasid = iopf_pasid(q->pasid),
-        .addr = acc->addr,
-        .perm = acc->perm,
-    };
     q->prg_left--;
-    COUNT(s, PAGE_REQUESTS);
-    if (!q->prg_left) {
-        COUNT(s, GROUPS);
+    iopf_pri_request(s, q, &q->acc[q->prg_next++]);
+}
+
+/* Software may not wait for a group that is not going to be complete. */
+static void iopf_pri_finish(IopfState *s, IopfQueue *q)
+{
+    while (q->prg_left) {
+        iopf_pri_send(s, q);
     }
-    trace_iopf_page_request(q - s->q, req.pasid, acc->addr, q->prgi,
-                            !q->prg_left);
-    pci_pri_force_page(PCI_DEVICE(s), req.pasid, false, false, req.addr,
-                       !q->prg_left, q->prgi, req.perm & IOMMU_RO,
-                       req.perm & IOMMU_WO);
 }
 
 /*
@@ -619,7 +922,7 @@ static void iopf_pri_send(IopfState *s, IopfQueue *q)
 static void iopf_pri_start(IopfState *s, IopfQueue *q)
 {
     uint32_t granted = pci_get_long(iopf_pri_cap(s) + PCI_PRI_ALLOC_REQ);
-    uint32_t *in_flight = &iopf_pf(s)->pri_in_flight;
+    uint32_t in_flight = iopf_pri_in_flight(s);
     uint32_t i, missing = 0, pages;
     int prgi;
 
@@ -632,7 +935,7 @@ static void iopf_pri_start(IopfState *s, IopfQueue *q)
         pages = MAX(pages >> MIN(q->retries - 1, 5), MIN(pages, 1));
     }
     prgi = iopf_prgi_alloc(s);
-    if (pages && (prgi < 0 || *in_flight + pages > granted)) {
+    if (pages && (prgi < 0 || in_flight + pages > granted)) {
         q->want_credit = true;
         return;
     }
@@ -662,15 +965,12 @@ static void iopf_pri_start(IopfState *s, IopfQueue *q)
         .pasid = iopf_pasid(q->pasid),
         .pages = q->prg_left,
     };
-    *in_flight += q->prg_left;
     q->outstanding++;
     if (s->ctrl & IOPF_CTRL_INTERLEAVE) {
         iopf_kick(s);
         return;
     }
-    while (q->prg_left) {
-        iopf_pri_send(s, q);
-    }
+    iopf_pri_finish(s, q);
 }
 
 /* The batch */
@@ -691,6 +991,29 @@ static bool iopf_batch_has(IopfQueue *q, IopfAccessState state)
         }
     }
     return false;
+}
+
+/* The accesses of the batch that the IOMMU thinks are in flight have ended. */
+static void iopf_batch_release(IopfState *s, IopfQueue *q)
+{
+    uint32_t i;
+
+    for (i = 0; i < q->n_acc; i++) {
+        if (q->acc[i].has_token) {
+            q->acc[i].has_token = false;
+            pci_iommu_translate_done(PCI_DEVICE(s), q->acc[i].token);
+        }
+    }
+}
+
+/* Data of the batch is not going to move: it starts over, if at all. */
+static void iopf_hold_drop(IopfState *s, IopfQueue *q)
+{
+    if (q->held) {
+        q->held = false;
+        iopf_batch_release(s, q);
+        iopf_kick(s);
+    }
 }
 
 static IopfResolved iopf_resolve(IopfState *s, IopfQueue *q)
@@ -823,8 +1146,10 @@ static bool iopf_rw(IopfState *s, IopfQueue *q, IopfAccess *acc, void *buf,
                     uint64_t len, bool write)
 {
     s->counters[IOPF_CNT_BYTES] += len;
-    if (address_space_rw(&address_space_memory, acc->pa,
-                         MEMTXATTRS_UNSPECIFIED, buf, len, write)) {
+    s->counters[IOPF_CNT_STALE_DMA] += acc->stale;
+    s->bh_bytes -= MIN(len, s->bh_bytes);
+    if (address_space_rw(acc->as, acc->pa, MEMTXATTRS_UNSPECIFIED, buf, len,
+                         write)) {
         iopf_fail(q, acc, IOPF_DESC_BUS);
         return false;
     }
@@ -1089,42 +1414,119 @@ static void iopf_advance(IopfState *s, IopfQueue *q)
 
 static bool iopf_runnable(IopfQueue *q)
 {
-    if (q->mode == IOPF_MODE_OFF || q->error || q->n_wait || q->backoff) {
+    if (q->mode == IOPF_MODE_OFF || q->error || q->n_wait || q->backoff ||
+        q->held) {
         return false;
     }
     return q->phase != PHASE_FETCH || q->prod != q->cons;
 }
 
+/*
+ * The BQL is wanted elsewhere. With -icount the time that this takes is none
+ * of the guest's, and may not change what it sees.
+ */
+static bool iopf_may_go_on(IopfState *s)
+{
+    return s->bh_bytes && s->bh_batches &&
+           (icount_enabled() ||
+            qemu_clock_get_ns(QEMU_CLOCK_REALTIME) < s->bh_end);
+}
+
+/* Every page of the batch is there. Does the data move later? */
+static bool iopf_hold(IopfState *s, IopfQueue *q)
+{
+    if (!s->dma_delay_us) {
+        return false;
+    }
+    q->held = true;
+    q->held_seq = s->seq;
+    q->move_at = iopf_delay_end(s);
+    iopf_wake_at(s, q->move_at);
+    return true;
+}
+
+static void iopf_queue_restart(IopfState *s, IopfQueue *q);
+
+/* What was held is due. */
+static void iopf_hold_end(IopfState *s, IopfQueue *q)
+{
+    IopfAccess acc[IOPF_MAX_CONCURRENCY];
+    uint32_t i, n = q->n_acc;
+
+    if (!q->held) {
+        return;
+    }
+    if (q->move_at > qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL)) {
+        iopf_wake_at(s, q->move_at);
+        return;
+    }
+    /* the next batch takes their place */
+    memcpy(acc, q->acc, sizeof(acc));
+    for (i = 0; i < n; i++) {
+        q->acc[i].has_token = false;
+    }
+    q->held = false;
+    iopf_advance(s, q);
+    for (i = 0; i < n; i++) {
+        if (acc[i].has_token) {
+            pci_iommu_translate_done(PCI_DEVICE(s), acc[i].token);
+        }
+    }
+    if (q->stopping) {
+        iopf_queue_restart(s, q);
+    }
+    if (s->dma_delay_us) {
+        /* an invalidation may have waited for this */
+        iopf_kick(s);
+    }
+}
+
+/* All of the batch is there: move its data, now. */
+static void iopf_move(IopfState *s, IopfQueue *q)
+{
+    q->held = true;
+    q->move_at = 0;
+    iopf_hold_end(s, q);
+}
+
 /* Return: whether the queue may have more to do. */
 static bool iopf_run(IopfState *s, IopfQueue *q)
 {
-    int budget = s->ctrl & IOPF_CTRL_INTERLEAVE ? 1 : IOPF_RUN_BUDGET;
-
-    while (budget-- && iopf_runnable(q)) {
+    do {
+        if (!iopf_runnable(q)) {
+            return false;
+        }
+        s->bh_batches--;
         switch (iopf_resolve(s, q)) {
         case RESOLVED:
-            iopf_advance(s, q);
+            if (!iopf_hold(s, q)) {
+                iopf_move(s, q);
+            }
             break;
         case RESOLVE_FAILED:
+            iopf_batch_release(s, q);
             iopf_batch_failed(s, q);
             break;
         case RESOLVE_WAIT:
+            iopf_batch_release(s, q);
             return false;
         }
-    }
+    } while (!(s->ctrl & IOPF_CTRL_INTERLEAVE) && iopf_may_go_on(s));
     return iopf_runnable(q);
 }
 
-static void iopf_bh(void *opaque)
+static void iopf_run_triggered(IopfState *s, uint32_t events);
+
+/* Queues take turns, a bottom half each if there is much to do. */
+static void iopf_run_all(IopfState *s)
 {
-    IopfState *s = opaque;
     bool more = false, backoff = false;
     int i;
 
-    iopf_confirm_invalidations(s);
-    for (i = 0; i < IOPF_NR_QUEUES; i++) {
+    for (i = 0; i < IOPF_NR_QUEUES && iopf_may_go_on(s); i++) {
         IopfQueue *q = &s->q[(s->turn + i) % IOPF_NR_QUEUES];
 
+        iopf_hold_end(s, q);
         if (q->prg_left && q->mode != IOPF_MODE_OFF) {
             iopf_pri_send(s, q);
             more |= q->prg_left;
@@ -1132,13 +1534,36 @@ static void iopf_bh(void *opaque)
         more |= iopf_run(s, q);
         backoff |= q->backoff;
     }
-    s->turn++;
-    if (more) {
+    /* in the same order, but for who begins */
+    s->turn += i < IOPF_NR_QUEUES ? i : 1;
+    if (more || i < IOPF_NR_QUEUES) {
         iopf_kick(s);
     }
     if (backoff && !timer_pending(s->timer)) {
         timer_mod(s->timer, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + SCALE_MS);
     }
+}
+
+static void iopf_bh(void *opaque)
+{
+    IopfState *s = opaque;
+
+    if (!runstate_is_running()) {
+        return;
+    }
+    s->bh_bytes = IOPF_BH_BYTES;
+    s->bh_batches = IOPF_BH_BATCHES;
+    s->bh_end = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + IOPF_BH_NS;
+    iopf_run_triggered(s, IOPF_TRIG_INVALIDATE | IOPF_TRIG_STOP);
+    iopf_confirm_invalidations(s);
+    iopf_run_triggered(s, IOPF_TRIG_CONFIRM);
+    iopf_run_all(s);
+}
+
+/* Something that was to happen later is due. */
+static void iopf_hold_timer(void *opaque)
+{
+    iopf_kick(opaque);
 }
 
 /* Pages that were granted and are not there are asked for at a slower pace. */
@@ -1185,10 +1610,14 @@ static uint32_t iopf_inject_pri(IopfState *s, PCIXlateReq *req, uint32_t flags)
                 .busy = true, .injected = true, .pasid = req->pasid,
             };
         }
+        s->prg[prgi].last |= last;
     }
-    pci_pri_force_page(iopf_requester(s), req->pasid, req->priv, req->exec,
-                       req->addr, last, prgi, req->perm & IOMMU_RO,
-                       req->perm & IOMMU_WO);
+    if (pci_pri_force_page(iopf_requester(s), req->pasid, req->priv, req->exec,
+                           req->addr, last, prgi, req->perm & IOMMU_RO,
+                           req->perm & IOMMU_WO)) {
+        s->prg[prgi].busy = false;
+        return IOPF_INJ_UNSUPPORTED;
+    }
     return IOPF_INJ_OK;
 }
 
@@ -1215,7 +1644,8 @@ static uint32_t iopf_inject_ats(IopfState *s, PCIDevice *dev, PCIXlateReq *req)
     return IOPF_INJ_OK | entry.perm << 4;
 }
 
-static uint32_t iopf_inject_one(IopfState *s, PCIXlateReq *req, uint32_t flags)
+static uint32_t iopf_inject_one(IopfState *s, uint32_t cmd, PCIXlateReq *req,
+                                uint32_t flags)
 {
     PCIDevice *dev = iopf_requester(s);
     IOMMUTLBEntry entry = {};
@@ -1225,7 +1655,7 @@ static uint32_t iopf_inject_one(IopfState *s, PCIXlateReq *req, uint32_t flags)
     if (!dev) {
         return IOPF_INJ_UNSUPPORTED;
     }
-    switch (INJ(s, IOPF_INJ_CMD)) {
+    switch (cmd) {
     case IOPF_INJ_PAGE_REQUEST:
         return iopf_inject_pri(s, req, flags);
     case IOPF_INJ_TRANSLATE:
@@ -1258,12 +1688,12 @@ static uint32_t iopf_inject_one(IopfState *s, PCIXlateReq *req, uint32_t flags)
     return result | (result == PCI_XLATE_OK ? entry.perm << 4 : 0);
 }
 
-static void iopf_inject(IopfState *s)
+static void iopf_inject(IopfState *s, uint32_t cmd, uint32_t pasid)
 {
     uint32_t flags = INJ(s, IOPF_INJ_FLAGS);
     uint32_t i, count = MIN(MAX(1, INJ(s, IOPF_INJ_COUNT)), 1 * MiB);
     PCIXlateReq req = {
-        .pasid = iopf_pasid(INJ(s, IOPF_INJ_PASID)),
+        .pasid = pasid,
         .addr = (uint64_t)INJ(s, IOPF_INJ_ADDR_HI) << 32 |
                 INJ(s, IOPF_INJ_ADDR_LO),
         .perm = IOMMU_ACCESS_FLAG(flags & IOPF_INJ_READ,
@@ -1275,13 +1705,24 @@ static void iopf_inject(IopfState *s)
     };
 
     for (i = 0; i < count; i++) {
-        INJ(s, IOPF_INJ_RESULT) = iopf_inject_one(s, &req, flags);
+        INJ(s, IOPF_INJ_RESULT) = iopf_inject_one(s, cmd, &req, flags);
         if (flags & IOPF_INJ_NEXT_PAGE) {
             req.addr += IOPF_PAGE;
         }
         if (flags & IOPF_INJ_NEXT_PRGI) {
             INJ(s, IOPF_INJ_PRGI)++;
         }
+    }
+}
+
+/* What was to happen at @events happens, with their PASID. */
+static void iopf_run_triggered(IopfState *s, uint32_t events)
+{
+    uint32_t cmd = INJ(s, IOPF_INJ_TRIGGER) >> 8 & 0xff;
+
+    if (s->triggered & events) {
+        s->triggered &= ~events;
+        iopf_inject(s, cmd, s->trigger_pasid);
     }
 }
 
@@ -1294,7 +1735,7 @@ static void iopf_inject_write(IopfState *s, hwaddr addr, uint32_t val)
         break;
     case IOPF_INJ_CMD:
         INJ(s, IOPF_INJ_CMD) = val;
-        iopf_inject(s);
+        iopf_inject(s, val, iopf_pasid(INJ(s, IOPF_INJ_PASID)));
         break;
     case IOPF_INJ_MISBEHAVE:
         INJ(s, IOPF_INJ_MISBEHAVE) = val;
@@ -1314,12 +1755,15 @@ static uint32_t iopf_queue_status(IopfQueue *q)
 
     status |= q->mode ? IOPF_STATUS_ENABLED : 0;
     status |= q->outstanding ? IOPF_STATUS_BUSY : 0;
+    status |= q->held ? IOPF_STATUS_BUSY | IOPF_STATUS_MOVING : 0;
     status |= q->error ? IOPF_STATUS_ERROR | q->error << 8 : 0;
     return status;
 }
 
 static void iopf_queue_restart(IopfState *s, IopfQueue *q)
 {
+    iopf_hold_drop(s, q);
+    q->stopping = false;
     q->gen = ++s->gen & IOPF_GEN_MASK;
     q->prg_left = 0;
     q->prod = 0;
@@ -1329,16 +1773,25 @@ static void iopf_queue_restart(IopfState *s, IopfQueue *q)
 }
 
 /*
- * A group that is not complete is completed, for the sake of its answer: it
- * is a well-behaved device that is turned off.
+ * It is a well-behaved device that is turned off: a group that is not complete
+ * is completed, for the sake of its answer, and data that is on its way
+ * arrives.
  */
 static void iopf_queue_set_mode(IopfState *s, IopfQueue *q, uint32_t mode)
 {
-    while (q->prg_left) {
-        iopf_pri_send(s, q);
-    }
+    bool was_on = q->mode != IOPF_MODE_OFF;
+
+    iopf_pri_finish(s, q);
     q->mode = mode & 3;
-    iopf_queue_restart(s, q);
+    if (q->held && was_on && q->mode == IOPF_MODE_OFF) {
+        q->stopping = true;
+    } else {
+        iopf_queue_restart(s, q);
+    }
+    if (was_on && q->mode == IOPF_MODE_OFF) {
+        iopf_trigger(s, IOPF_TRIG_STOP, iopf_pasid(q->pasid));
+    }
+    iopf_kick(s);
 }
 
 static uint32_t iopf_concurrency(uint32_t val)
@@ -1351,7 +1804,7 @@ static void iopf_qctl_write(IopfState *s, IopfQueue *q, hwaddr reg,
 {
     switch (reg) {
     case IOPF_Q_PASID:
-        if (q->mode == IOPF_MODE_OFF) {
+        if (q->mode == IOPF_MODE_OFF && !q->held) {
             q->pasid = val & (IOPF_PASID_VALID | IOPF_PASID_MASK);
             /* what the last user of the page wrote is not the next one's */
             q->ring = 0;
@@ -1399,17 +1852,18 @@ static void iopf_user_write(IopfState *s, IopfQueue *q, hwaddr reg,
         break;
     case IOPF_U_PROD:
         /* the address is taken from the registers when work begins */
-        if (q->phase == PHASE_FETCH && !q->n_wait && !q->want_credit) {
+        if (q->phase == PHASE_FETCH && !q->n_wait && !q->want_credit &&
+            !q->held) {
             iopf_begin_fetch(q);
         }
         q->prod = val;
         iopf_kick(s);
         break;
     case IOPF_U_RESTART:
-        while (q->prg_left) {
-            iopf_pri_send(s, q);
+        iopf_pri_finish(s, q);
+        if (!q->stopping) {
+            iopf_queue_restart(s, q);
         }
-        iopf_queue_restart(s, q);
         break;
     case IOPF_U_IRQ:
         q->irq = val & 1;
@@ -1444,17 +1898,16 @@ static uint32_t iopf_user_read(IopfQueue *q, hwaddr reg)
     }
 }
 
-/* Page requests of @s that count against what software has granted */
-static uint32_t iopf_pri_own(IopfState *s)
+/* What a reset does to the invalidations that are not confirmed */
+static void iopf_reset_inv(IopfState *s)
 {
-    uint32_t i, pages = 0;
+    bool lose = INJ(s, IOPF_INJ_MISBEHAVE) & IOPF_MIS_LOSE_INV;
+    int i;
 
-    for (i = 0; i < IOPF_NR_PRGI; i++) {
-        if (s->prg[i].busy && !s->prg[i].injected) {
-            pages += s->prg[i].pages;
-        }
+    for (i = 0; i < PCI_ATS_ITAGS; i++) {
+        s->inv[i].busy &= !lose;
+        s->inv[i].due = 0;
     }
-    return pages;
 }
 
 static void iopf_reset_state(IopfState *s)
@@ -1462,19 +1915,28 @@ static void iopf_reset_state(IopfState *s)
     int i;
 
     pci_iommu_cancel(PCI_DEVICE(s));
-    iopf_pf(s)->pri_in_flight -= iopf_pri_own(s);
     for (i = 0; i < IOPF_NR_QUEUES; i++) {
+        iopf_hold_drop(s, &s->q[i]);
         memset(&s->q[i], 0, sizeof(s->q[i]));
         s->q[i].concurrency = 1;
         iopf_queue_restart(s, &s->q[i]);
     }
-    memset(s->prg, 0, sizeof(s->prg));
+    for (i = 0; i < IOPF_NR_PRGI; i++) {
+        bool forgotten = s->prg[i].busy || s->prg[i].forgotten;
+
+        s->prg[i] = (IopfGroup) { .forgotten = forgotten };
+    }
+    iopf_reset_inv(s);
     memset(s->inj, 0, sizeof(s->inj));
     memset(s->counters, 0, sizeof(s->counters));
     s->ctrl = 0;
+    s->triggered = 0;
     g_hash_table_remove_all(s->atc);
     timer_del(s->timer);
-    /* what is held is confirmed: the function has forgotten everything */
+    timer_del(s->hold_timer);
+    iopf_pri_update_stopped(s);
+    /* what is held is confirmed, and another function may have the credit */
+    iopf_kick_all(s);
     iopf_kick(s);
 }
 
@@ -1497,7 +1959,7 @@ static uint32_t iopf_global_read(IopfState *s, hwaddr addr)
     case IOPF_STATE:
         return iopf_enabled(s);
     case IOPF_PRI_IN_FLIGHT:
-        return iopf_pf(s)->pri_in_flight;
+        return iopf_pri_in_flight(s);
     default:
         return 0;
     }
@@ -1561,32 +2023,91 @@ static const MemoryRegionOps iopf_ops = {
 
 /* Life and death */
 
+/* What a write to configuration space may not change at such a time */
+typedef struct IopfEnables {
+    bool ats;
+    bool pasid;
+    bool pri;
+    bool stopped;
+    uint32_t granted;
+} IopfEnables;
+
+static IopfEnables iopf_get_enables(IopfState *s)
+{
+    PCIDevice *dev = PCI_DEVICE(s);
+    uint8_t *pri = iopf_pri_cap(s);
+
+    return (IopfEnables) {
+        .ats = pcie_ats_enabled(dev),
+        .pasid = pcie_pasid_enabled(dev),
+        .pri = pci_get_word(pri + PCI_PRI_CTRL) & PCI_PRI_CTRL_ENABLE,
+        .stopped = pci_get_word(pri + PCI_PRI_STATUS) &
+                   PCI_PRI_STATUS_STOPPED,
+        .granted = pci_get_long(pri + PCI_PRI_ALLOC_REQ),
+    };
+}
+
+/*
+ * PCIe Base sections 7.8.9.3, 7.8.10.2 and 7.8.10.5 leave open what happens
+ * then. Here it happens, and is counted.
+ */
+static void iopf_check_enables(IopfState *s, const IopfEnables *was,
+                               const IopfEnables *now)
+{
+    const char *what = NULL;
+
+    if (was->pasid != now->pasid && was->ats && now->ats) {
+        what = "the PASID enable changes while ATS is on";
+    } else if (now->pri && !was->pri && !was->stopped) {
+        what = "PRI is turned on before it has stopped";
+    } else if (now->granted != was->granted && was->pri && now->pri) {
+        what = "the allocation of page requests changes while PRI is on";
+    }
+    if (what) {
+        COUNT(s, MISCONFIG);
+        qemu_log_mask(LOG_GUEST_ERROR, "iopf-testdev: %s\n", what);
+    }
+}
+
+/* PRI goes off: what has begun is finished, what waits for credit fails. */
+static void iopf_pri_off(IopfState *s)
+{
+    IopfState *f;
+    int i, n;
+
+    for (i = 0; (f = iopf_function(iopf_pf(s), i)); i++) {
+        for (n = 0; n < IOPF_NR_QUEUES; n++) {
+            iopf_pri_finish(f, &f->q[n]);
+        }
+    }
+}
+
 static void iopf_write_config(PCIDevice *dev, uint32_t addr, uint32_t val,
                               int len)
 {
     IopfState *s = IOPF_TESTDEV(dev);
+    IopfEnables now, was = iopf_get_enables(s);
     uint8_t *pri = iopf_pri_cap(s);
-    bool was_on = pci_get_word(pri + PCI_PRI_CTRL) & PCI_PRI_CTRL_ENABLE;
-    bool on;
+    bool reset;
 
     pci_default_write_config(dev, addr, val, len);
     pcie_cap_flr_write_config(dev, addr, val, len);
 
-    on = pci_get_word(pri + PCI_PRI_CTRL) & PCI_PRI_CTRL_ENABLE;
-    if (pci_word_test_and_clear_mask(pri + PCI_PRI_CTRL, PCI_PRI_CTRL_RESET) &&
-        !on) {
-        pci_word_test_and_clear_mask(pri + PCI_PRI_STATUS, PCI_PRI_STATUS_RF |
-                                     PCI_PRI_STATUS_UPRGI);
-        pci_word_test_and_set_mask(pri + PCI_PRI_STATUS,
-                                   PCI_PRI_STATUS_STOPPED);
+    now = iopf_get_enables(s);
+    iopf_check_enables(s, &was, &now);
+    reset = pci_word_test_and_clear_mask(pri + PCI_PRI_CTRL,
+                                         PCI_PRI_CTRL_RESET);
+    if (was.pri && !now.pri) {
+        iopf_pri_off(s);
     }
-    if (on && !was_on) {
-        pci_word_test_and_clear_mask(pri + PCI_PRI_STATUS,
-                                     PCI_PRI_STATUS_STOPPED);
-    } else if (!on && was_on && !s->pri_in_flight) {
-        pci_word_test_and_set_mask(pri + PCI_PRI_STATUS,
-                                   PCI_PRI_STATUS_STOPPED);
+    /* with the interface on, a reset is no action: section 7.8.10.2 */
+    if (reset && !now.pri) {
+        iopf_pri_forget(s);
     }
+    if (was.pri != now.pri) {
+        iopf_pri_update_stopped(s);
+    }
+    iopf_kick_all(s);
     iopf_kick(s);
 }
 
@@ -1676,9 +2197,44 @@ static void iopf_free(IopfState *s)
 
     qemu_bh_delete(s->bh);
     timer_free(s->timer);
+    timer_free(s->hold_timer);
+    qemu_del_vm_change_state_handler(s->vmstate);
+    g_rand_free(s->rand);
     g_hash_table_destroy(s->atc);
     msix_uninit(dev, &s->msix_bar, &s->msix_bar);
     pcie_cap_exit(dev);
+}
+
+/* A machine that is stopped may be saved: nothing is in flight then. */
+static void iopf_vm_state(void *opaque, bool running, RunState state)
+{
+    IopfState *s = opaque;
+    int i;
+
+    for (i = 0; i < IOPF_NR_QUEUES && !running; i++) {
+        iopf_hold_drop(s, &s->q[i]);
+        if (s->q[i].stopping) {
+            iopf_queue_restart(s, &s->q[i]);
+        }
+    }
+    iopf_kick(s);
+}
+
+/* The seed is what a run is repeated with; virtual functions differ in it. */
+static void iopf_init_delay(IopfState *s)
+{
+    PCIDevice *dev = PCI_DEVICE(s);
+
+    if (pci_is_vf(dev)) {
+        s->dma_delay_us = iopf_pf(s)->dma_delay_us;
+        s->delay_seed = iopf_pf(s)->delay_seed + dev->devfn;
+    } else if (s->dma_delay_us) {
+        if (!s->delay_seed) {
+            s->delay_seed = g_random_int();
+        }
+        info_report("iopf-testdev: x-delay-seed=%u", s->delay_seed);
+    }
+    s->rand = g_rand_new_with_seed(s->delay_seed);
 }
 
 static void iopf_realize(PCIDevice *dev, Error **errp)
@@ -1699,8 +2255,11 @@ static void iopf_realize(PCIDevice *dev, Error **errp)
     s->bh = qemu_bh_new_guarded(iopf_bh, s,
                                 &DEVICE(dev)->mem_reentrancy_guard);
     s->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, iopf_timer, s);
+    s->hold_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, iopf_hold_timer, s);
+    s->vmstate = qemu_add_vm_change_state_handler(iopf_vm_state, s);
     s->atc = g_hash_table_new_full(iopf_atc_hash, iopf_atc_equal, NULL, g_free);
     iopf_init_bars(s);
+    iopf_init_delay(s);
     if (pci_is_vf(dev)) {
         s->stall = iopf_pf(s)->stall;
     } else if (!iopf_init_pf(s, errp)) {
@@ -1727,28 +2286,88 @@ static void iopf_exit(PCIDevice *dev)
 
 /* Migration. What waits is answered on the other side, by the tag it has. */
 
+static bool iopf_check_batch(IopfQueue *q)
+{
+    uint32_t op = le32_to_cpu(q->desc.op), step = iopf_chunk_pages(op);
+    uint64_t list = le64_to_cpu(q->desc.src) + 8 * q->done;
+
+    if (q->n_acc == 0 || q->n_acc > IOPF_MAX_CONCURRENCY ||
+        q->n_list > IOPF_MAX_CONCURRENCY) {
+        return false;
+    }
+    switch (q->phase) {
+    case PHASE_FETCH:
+    case PHASE_WRITEBACK:
+        return q->n_acc == 1 && q->acc[0].addr % 8 == 0 &&
+               iopf_to_page_end(q->acc[0].addr) >= (q->phase == PHASE_FETCH ?
+                                                    64 : 24);
+    case PHASE_LIST:
+        return q->n_acc == 1 && op == IOPF_OP_SCATTER &&
+               q->n_list <= iopf_to_page_end(list) / 8;
+    case PHASE_WORK:
+        if (op == IOPF_OP_SCATTER) {
+            return q->n_acc == q->n_list;
+        }
+        return step && q->n_acc % step == 0;
+    default:
+        return false;
+    }
+}
+
+/* A stream may say anything. What is redundant in it is not taken from it. */
+static bool iopf_check_queue(IopfQueue *q)
+{
+    uint32_t i;
+
+    if (!iopf_check_batch(q) || q->prgi >= IOPF_NR_PRGI ||
+        q->prg_next > q->n_acc || q->prg_left > q->n_acc - q->prg_next ||
+        q->log2size > IOPF_RING_LOG2_MAX || q->ring % 64 ||
+        q->mode > IOPF_MODE_PRI || q->concurrency < 1 ||
+        q->concurrency > IOPF_MAX_CONCURRENCY || q->error > 0xff) {
+        return false;
+    }
+    q->backoff = false;
+    q->held = false;
+    q->stopping = false;
+    q->n_wait = 0;
+    for (i = 0; i < q->n_acc; i++) {
+        if (q->acc[i].state > ACC_FAILED ||
+            q->acc[i].perm & ~(uint32_t)IOMMU_RW) {
+            return false;
+        }
+        q->n_wait += q->acc[i].state == ACC_WAIT;
+        q->acc[i].has_token = false;
+    }
+    return true;
+}
+
 static int iopf_post_load(void *opaque, int version_id)
 {
     IopfState *s = opaque;
     int i;
 
     for (i = 0; i < IOPF_NR_QUEUES; i++) {
-        IopfQueue *q = &s->q[i];
-
-        if (q->n_acc > IOPF_MAX_CONCURRENCY ||
-            q->n_list > IOPF_MAX_CONCURRENCY ||
-            q->prg_next > q->n_acc || q->prg_left > q->n_acc ||
-            q->prgi >= IOPF_NR_PRGI || q->phase > PHASE_WRITEBACK ||
-            q->log2size > IOPF_RING_LOG2_MAX) {
+        if (!iopf_check_queue(&s->q[i])) {
+            error_report("iopf-testdev: queue %d cannot be as it was saved", i);
             return -EINVAL;
         }
-        q->backoff = false;
     }
     for (i = 0; i < IOPF_NR_PRGI; i++) {
-        if (s->prg[i].queue >= IOPF_NR_QUEUES) {
+        if (s->prg[i].queue >= IOPF_NR_QUEUES ||
+            s->prg[i].pages > IOPF_MAX_CONCURRENCY) {
             return -EINVAL;
         }
     }
+    for (i = 0; i < PCI_ATS_ITAGS; i++) {
+        if (s->inv[i].itag >= PCI_ATS_ITAGS) {
+            return -EINVAL;
+        }
+        /* nothing is cached here */
+        s->inv[i].due = 0;
+        s->inv[i].purged = false;
+    }
+    s->next_prgi %= IOPF_NR_PRGI;
+    g_hash_table_remove_all(s->atc);
     iopf_kick(s);
     return 0;
 }
@@ -1812,6 +2431,8 @@ static const VMStateDescription vmstate_iopf_group = {
     .minimum_version_id = 1,
     .fields = (const VMStateField[]) {
         VMSTATE_BOOL(busy, IopfGroup),
+        VMSTATE_BOOL(last, IopfGroup),
+        VMSTATE_BOOL(forgotten, IopfGroup),
         VMSTATE_BOOL(injected, IopfGroup),
         VMSTATE_UINT8(queue, IopfGroup),
         VMSTATE_UINT32(gen, IopfGroup),
@@ -1821,25 +2442,42 @@ static const VMStateDescription vmstate_iopf_group = {
     }
 };
 
-static const VMStateDescription vmstate_iopf = {
-    .name = TYPE_IOPF_TESTDEV,
+static const VMStateDescription vmstate_iopf_inv = {
+    .name = "iopf-testdev/invalidation",
     .version_id = 1,
     .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_BOOL(busy, IopfInv),
+        VMSTATE_BOOL(global, IopfInv),
+        VMSTATE_UINT32(itag, IopfInv),
+        VMSTATE_UINT32(pasid, IopfInv),
+        VMSTATE_UINT64(addr, IopfInv),
+        VMSTATE_UINT64(mask, IopfInv),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static const VMStateDescription vmstate_iopf = {
+    .name = TYPE_IOPF_TESTDEV,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .post_load = iopf_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_PCI_DEVICE(parent_obj, IopfState),
         VMSTATE_MSIX(parent_obj, IopfState),
         VMSTATE_UINT32(ctrl, IopfState),
         VMSTATE_UINT32(gen, IopfState),
-        VMSTATE_UINT32(pri_in_flight, IopfState),
         VMSTATE_UINT32(next_prgi, IopfState),
-        VMSTATE_UINT32(inv_held, IopfState),
+        VMSTATE_UINT32(triggered, IopfState),
+        VMSTATE_UINT32(trigger_pasid, IopfState),
         VMSTATE_UINT32_ARRAY(inj, IopfState, 16),
         VMSTATE_UINT64_ARRAY(counters, IopfState, IOPF_NR_COUNTERS),
         VMSTATE_STRUCT_ARRAY(q, IopfState, IOPF_NR_QUEUES, 1,
                              vmstate_iopf_queue, IopfQueue),
         VMSTATE_STRUCT_ARRAY(prg, IopfState, IOPF_NR_PRGI, 1,
                              vmstate_iopf_group, IopfGroup),
+        VMSTATE_STRUCT_ARRAY(inv, IopfState, PCI_ATS_ITAGS, 1,
+                             vmstate_iopf_inv, IopfInv),
         VMSTATE_END_OF_LIST()
     }
 };
@@ -1854,6 +2492,9 @@ static const Property iopf_properties[] = {
     DEFINE_PROP_BOOL("pri-resp-pasid", IopfState, pri_resp_pasid, true),
     /* Virtual functions that software may enable */
     DEFINE_PROP_UINT16("vfs", IopfState, vfs, 0),
+    /* Data moves up to so much later than its translation was had */
+    DEFINE_PROP_UINT32("x-dma-delay-us", IopfState, dma_delay_us, 0),
+    DEFINE_PROP_UINT32("x-delay-seed", IopfState, delay_seed, 0),
 };
 
 static void iopf_class_init(ObjectClass *klass, void *data)
