@@ -35,6 +35,11 @@ uint32_t bar_read(uint32_t reg)
 	return __atomic_load_n(&bar[reg / 4], __ATOMIC_RELAXED);
 }
 
+void bar_write(uint32_t reg, uint32_t val)
+{
+	__atomic_store_n(&bar[reg / 4], val, __ATOMIC_RELAXED);
+}
+
 uint64_t counter(int n)
 {
 	uint32_t lo = bar_read(IOPF_COUNTER(n));
@@ -231,4 +236,77 @@ void fill(unsigned char *p, size_t len, unsigned int seed)
 		seed = seed * 1103515245 + 12345;
 		p[i] = seed >> 16;
 	}
+}
+
+int sysfs_write(const char *path, const char *val)
+{
+	int fd = open(path, O_WRONLY), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, val, strlen(val)) < 0)
+		ret = -errno;
+	close(fd);
+
+	return ret;
+}
+
+/* Write an attribute of the endpoint. */
+int device_write(const char *attr, const char *val)
+{
+	char path[320];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf, attr);
+	return sysfs_write(path, val);
+}
+
+int reset_function(void)
+{
+	return device_write("reset", "1");
+}
+
+int unbind_driver(void)
+{
+	return device_write("driver/unbind", bdf);
+}
+
+int bind_driver(void)
+{
+	return sysfs_write("/sys/bus/pci/drivers/iopf-testdev/bind", bdf);
+}
+
+/* As far as the firmware would be asked, and back at once */
+int suspend_all(void)
+{
+	int ret;
+
+	ret = sysfs_write("/sys/module/suspend/parameters/pm_test_delay", "0");
+	if (!ret)
+		ret = sysfs_write("/sys/power/pm_test", "platform");
+	if (!ret)
+		ret = sysfs_write("/sys/power/state", "freeze");
+
+	return ret;
+}
+
+/* The node appears, and a queue of it copies. */
+uint32_t one_copy(const char *node, unsigned char *src, size_t len)
+{
+	unsigned char *dst = fresh(len);
+	uint32_t status;
+	struct queue q;
+	int tries;
+
+	for (tries = 0; access(node, F_OK) && tries < patience(5000);
+	     tries++)
+		usleep(1000);
+	if (open_node(&q, node))
+		return IOPF_DESC_PENDING;
+	status = run(&q, IOPF_OP_COPY, src, dst, len, 0);
+	if (memcmp(src, dst, len))
+		status = IOPF_DESC_BAD;
+	queue_close(&q);
+	munmap(dst, len);
+
+	return status;
 }

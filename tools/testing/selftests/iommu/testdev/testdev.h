@@ -33,6 +33,7 @@ extern size_t page;
 uint32_t reg_read(struct queue *q, uint32_t reg);
 void reg_write(struct queue *q, uint32_t reg, uint32_t val);
 uint32_t bar_read(uint32_t reg);
+void bar_write(uint32_t reg, uint32_t val);
 
 uint64_t counter(int n);
 uint64_t waits(void);
@@ -51,6 +52,14 @@ uint32_t run(struct queue *q, uint32_t op, const void *src, void *dst,
 int set_mode(uint32_t mode);
 bool has_mode(uint32_t mode);
 
+int sysfs_write(const char *path, const char *val);
+int device_write(const char *attr, const char *val);
+int reset_function(void);
+int unbind_driver(void);
+int bind_driver(void);
+int suspend_all(void);
+
+uint32_t one_copy(const char *node, unsigned char *src, size_t len);
 void *fresh(size_t len);
 void fill(unsigned char *p, size_t len, unsigned int seed);
 

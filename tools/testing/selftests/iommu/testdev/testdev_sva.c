@@ -496,46 +496,9 @@ TEST_F(ats, invalidated_by_munmap)
 				    8 * page, 0));
 }
 
-static int sysfs_write(const char *path, const char *val)
-{
-	int fd = open(path, O_WRONLY), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, val, strlen(val)) < 0)
-		ret = -errno;
-	close(fd);
-
-	return ret;
-}
-
-/* Write an attribute of the endpoint. */
-static int device_write(const char *attr, const char *val)
-{
-	char path[320];
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", bdf, attr);
-	return sysfs_write(path, val);
-}
-
 static int nothing(void)
 {
 	return 0;
-}
-
-static int reset_function(void)
-{
-	return device_write("reset", "1");
-}
-
-static int unbind_driver(void)
-{
-	return device_write("driver/unbind", bdf);
-}
-
-static int bind_driver(void)
-{
-	return sysfs_write("/sys/bus/pci/drivers/iopf-testdev/bind", bdf);
 }
 
 static int unload_driver(void)
@@ -553,20 +516,6 @@ static int load_driver(void)
 	if (syscall(SYS_finit_module, fd, "", 0))
 		ret = -errno;
 	close(fd);
-
-	return ret;
-}
-
-/* As far as the firmware would be asked, and back at once */
-static int suspend_all(void)
-{
-	int ret;
-
-	ret = sysfs_write("/sys/module/suspend/parameters/pm_test_delay", "0");
-	if (!ret)
-		ret = sysfs_write("/sys/power/pm_test", "platform");
-	if (!ret)
-		ret = sysfs_write("/sys/power/state", "freeze");
 
 	return ret;
 }
@@ -667,28 +616,6 @@ static void stop_victims(pid_t *pid)
 		kill(pid[i], SIGKILL);
 		waitpid(pid[i], NULL, 0);
 	}
-}
-
-/* The node appears, and a queue of it copies. */
-static uint32_t one_copy(const char *node, unsigned char *src, size_t len)
-{
-	unsigned char *dst = fresh(len);
-	uint32_t status;
-	struct queue q;
-	int tries;
-
-	for (tries = 0; access(node, F_OK) && tries < patience(5000);
-	     tries++)
-		usleep(1000);
-	if (open_node(&q, node))
-		return IOPF_DESC_PENDING;
-	status = run(&q, IOPF_OP_COPY, src, dst, len, 0);
-	if (memcmp(src, dst, len))
-		status = IOPF_DESC_BAD;
-	queue_close(&q);
-	munmap(dst, len);
-
-	return status;
 }
 
 /* So many rounds are wanted; a slow machine asks for fewer. */

@@ -25,12 +25,15 @@ class Boot:
     """A program, how many tests it has, how many seconds it may be silent,
     and on what SMMU it runs.
 
-    features: properties of arm-smmuv3; roles: as in layout.
+    features: properties of arm-smmuv3; roles: as in layout; refused: accesses
+    that the SMMU refuses, and says so on the console.
     """
 
-    def __init__(self, command, tests, seconds, features, roles=("iopf",)):
+    def __init__(self, command, tests, seconds, features, roles=("iopf",),
+                 refused=0):
         self.command, self.tests, self.seconds = command, tests, seconds
         self.features, self.roles = features, list(roles)
+        self.refused = refused
 
 
 BOOTS = {
@@ -47,6 +50,14 @@ BOOTS = {
     "forced": Boot("testdev_sva -V pri -F ats -F lifecycle -F vf -T volume "
                    "-T killed_with_dma_in_flight", 13, 120,
                    {"ssidsize": 9, "stall-model": 2}),
+    # a device that misbehaves
+    "errors": Boot("testdev_error -V pri", 13, 120,
+                   {"ssidsize": 16, "stall-model": 0, "ats": "on"},
+                   refused=2),
+    # the endpoint's driver, when faults are with somebody silent
+    "driver": Boot("testdev_driver", 6, 120,
+                   {"ssidsize": 16, "stall-model": 0, "ats": "on"},
+                   ("iopf_vfs",)),
     # nothing switched on: ordinary devices as on any machine
     "off": Boot("msi_devices", 20, 60, {},
                 layout.WORKERS + ["edu", "rng", "pair0", "pair1", "port3"]),
@@ -66,7 +77,7 @@ BOOTS |= {
 LONG = os.environ.get("LONG")
 FEW = LATE if LONG else LATE[:2]
 PLAN = {"base": ["sva", "tight", *(FEW if LONG else [])],
-        "ours": ["sva", "tight", "forced", "off", *FEW],
+        "ours": ["sva", "tight", "forced", "errors", "driver", "off", *FEW],
         "debug": ["sva"]}
 # What the SMMU has counted against the driver, in the trace when QEMU ends
 COUNTERS = re.compile(r"smmuv3_counters (.*)")
@@ -120,7 +131,8 @@ def run_boot(kernel, name, base):
             qemu_args=properties(boot.features) +
             ["-trace", "smmuv3_counters"])
     outcome = vm.run()
-    faults = verdict.judge(outcome, boot.tests + slow, 0)
+    faults = verdict.judge(outcome, boot.tests + slow, 0,
+                           refused=boot.refused)
     if boot.features:
         faults += miscounted(outcome)
     return Report(kernel, "sva", name, outcome, faults)
