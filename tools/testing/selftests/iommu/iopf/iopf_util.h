@@ -150,7 +150,8 @@ static inline int uffd_open(struct monitor *m, char *p, size_t len,
 	};
 
 	m->size = page_size();
-	m->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	/* What everybody may open. */
+	m->uffd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
 	if (m->uffd < 0 || ioctl(m->uffd, UFFDIO_API, &api))
 		return -1;
 	return ioctl(m->uffd, UFFDIO_REGISTER, &reg);
