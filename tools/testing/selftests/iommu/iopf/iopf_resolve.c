@@ -21,6 +21,7 @@
 
 #define GRANT	64
 #define TRACING	"/sys/kernel/tracing"
+#define HUGE	"/sys/kernel/mm/transparent_hugepage"
 #define TIMEOUT	"/sys/module/io_pgfault/parameters/timeout_ms"
 
 FIXTURE(iopf)
@@ -208,6 +209,28 @@ TEST_F(iopf, transparent_huge)
 	EXPECT_TRUE(is_present(p + len - 1));
 }
 
+/* Of every size between a page and a huge page. */
+TEST_F(iopf, large_folios)
+{
+	char name[80], *p;
+	size_t size, at;
+
+	for (size = 4 * self->page; size < huge_size(); size *= 2) {
+		snprintf(name, sizeof(name), HUGE "/hugepages-%zukB/enabled",
+			 size >> 10);
+		ASSERT_EQ(0, write_text(name, "always"));
+		p = map_anon(3 * size, PROT_READ | PROT_WRITE);
+		p = (char *)(((uintptr_t)p + size - 1) & ~(size - 1));
+		EXPECT_EQ(RESP_SUCCESS, iopf_fault(self->fd, p + size / 2,
+						   PERM_W));
+		EXPECT_EQ(0, pfn_of(p) % (size / self->page));
+		for (at = 0; at < size; at += self->page)
+			EXPECT_EQ(pfn_of(p) + at / self->page, pfn_of(p + at));
+		EXPECT_FALSE(is_present(p + size));
+		EXPECT_EQ(0, write_text(name, "never"));
+	}
+}
+
 TEST_F(iopf, copy_on_write)
 {
 	char *p = map_anon(self->page, PROT_READ | PROT_WRITE);
@@ -241,27 +264,95 @@ TEST_F(iopf, copy_on_write)
 	close(to_child[1]);
 }
 
+/* A page that may grow downwards, in the middle of so many that are free. */
+static char *map_stack(size_t pages, int flags)
+{
+	size_t page = page_size(), len = pages * page;
+	char *base = map_anon(len, PROT_NONE), *top = base + len - 2 * page;
+
+	if (!base || munmap(base, len))
+		return NULL;
+	top = mmap(top, page, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		   MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED | flags, -1, 0);
+	return top == MAP_FAILED ? NULL : top + page;
+}
+
+static int set_limit(int resource, rlim_t limit)
+{
+	struct rlimit now;
+
+	if (getrlimit(resource, &now))
+		return -1;
+	now.rlim_cur = limit;
+	return setrlimit(resource, &now);
+}
+
 /* The limit is that of the process, though a worker resolves the fault. */
 TEST_F(iopf, stack_limit)
 {
-	size_t len = 512 * self->page;
-	char *base = map_anon(len, PROT_NONE), *end = base + len - self->page;
-	struct rlimit before, small = { 0 };
+	char *end = map_stack(512, 0);
 
-	ASSERT_EQ(0, munmap(base, len));
-	ASSERT_NE(MAP_FAILED,
-		  mmap(end - self->page, self->page, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED,
-		       -1, 0));
-	ASSERT_EQ(0, getrlimit(RLIMIT_STACK, &before));
-	small.rlim_cur = 64 * self->page;
-	small.rlim_max = before.rlim_max;
-	ASSERT_EQ(0, setrlimit(RLIMIT_STACK, &small));
+	ASSERT_NE(NULL, end);
+	ASSERT_EQ(0, set_limit(RLIMIT_STACK, 64 * self->page));
 	EXPECT_EQ(RESP_SUCCESS,
 		  iopf_fault(self->fd, end - 64 * self->page, PERM_W));
 	EXPECT_EQ(RESP_INVALID,
 		  iopf_fault(self->fd, end - 65 * self->page, PERM_W));
-	EXPECT_EQ(0, setrlimit(RLIMIT_STACK, &before));
+}
+
+/* Also where it is more than a worker's, which is 8 MiB. */
+TEST_F(iopf, large_stack)
+{
+	char *end = map_stack(8192, 0);
+
+	ASSERT_NE(NULL, end);
+	ASSERT_EQ(0, set_limit(RLIMIT_STACK, RLIM_INFINITY));
+	EXPECT_EQ(RESP_SUCCESS,
+		  iopf_fault(self->fd, end - 4096 * self->page, PERM_W));
+	EXPECT_TRUE(is_present(end - 4096 * self->page));
+}
+
+/* So for the size of the whole address space. */
+TEST_F(iopf, stack_in_a_full_address_space)
+{
+	char *end = map_stack(512, 0), text[64];
+
+	ASSERT_NE(NULL, end);
+	ASSERT_EQ(0, read_text("/proc/self/statm", text, sizeof(text)));
+	ASSERT_EQ(0, set_limit(RLIMIT_AS, (atol(text) + 16) * self->page));
+	EXPECT_EQ(RESP_SUCCESS,
+		  iopf_fault(self->fd, end - 9 * self->page, PERM_W));
+	EXPECT_EQ(RESP_INVALID,
+		  iopf_fault(self->fd, end - 64 * self->page, PERM_W));
+	ASSERT_EQ(0, set_limit(RLIMIT_AS, RLIM_INFINITY));
+}
+
+/* So for what it may lock; a worker may lock everything. */
+TEST_F(iopf, locked_stack)
+{
+	char *end = map_stack(512, MAP_LOCKED);
+	int fd = iopf_open(), status;
+	pid_t pid;
+
+	ASSERT_NE(NULL, end);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		/* A child's VMAs are not locked. */
+		if (mlock(end - self->page, self->page) ||
+		    ioctl(fd, IOPF_TEST_BIND, GRANT) <= 0 ||
+		    set_limit(RLIMIT_MEMLOCK, 16 * self->page) ||
+		    setresuid(65534, 65534, 65534))
+			_exit(2);
+		if (iopf_fault(fd, end - 9 * self->page, PERM_W) !=
+		    RESP_SUCCESS)
+			_exit(3);
+		_exit(iopf_fault(fd, end - 64 * self->page, PERM_W) !=
+		      RESP_INVALID ? 4 : 0);
+	}
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	close(fd);
 }
 
 TEST_F(iopf, growing_stack)

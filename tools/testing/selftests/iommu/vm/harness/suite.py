@@ -27,7 +27,7 @@ TESTS = {
     "msi_identity": (8, 60),
     "msi_width": (2, 60),
     "msi_suspend": (1, 60),
-    "iopf_resolve": (21, 60),
+    "iopf_resolve": (25, 60),
     "iopf_memory": (3, 60),
     "iopf_fair": (12, 120),
     "iopf_races": (7, 90),
