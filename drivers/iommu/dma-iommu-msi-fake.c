@@ -18,6 +18,7 @@
 
 struct fake_domain {
 	struct iommu_domain	domain;
+	bool			was_attached;
 	struct xarray		ptes;	/* by IOVA / granule */
 };
 
@@ -35,9 +36,15 @@ static int fake_map(struct iommu_domain *domain, unsigned long iova,
 	struct fake_pte *pte;
 	int ret;
 
+	if (fake_iommu.maps_late && !to_fake(domain)->was_attached)
+		return -ENODEV;
 	fake_iommu.map_calls++;
 	if (fake_iommu.fail_map && !--fake_iommu.fail_map)
 		return -EIO;
+	if (fake_iommu.fail_maps) {
+		fake_iommu.fail_maps--;
+		return -EIO;
+	}
 
 	pte = kmalloc(sizeof(*pte), gfp);
 	if (!pte)
@@ -98,6 +105,12 @@ static int fake_attach(struct iommu_domain *domain, struct device *dev)
 {
 	void (*hook)(void) = fake_iommu.on_attach;
 
+	if (fake_iommu.fail_attach) {
+		fake_iommu.fail_attach = false;
+		return -EIO;
+	}
+	if (domain->type & __IOMMU_DOMAIN_PAGING)
+		to_fake(domain)->was_attached = true;
 	fake_iommu.attached = domain;
 	fake_iommu.on_attach = NULL;
 	if (hook)
@@ -138,12 +151,29 @@ static void fake_resv_regions(struct device *dev, struct list_head *list)
 					 IOMMU_RESV_SW_MSI, GFP_KERNEL);
 	if (region)
 		list_add_tail(&region->list, list);
-	if (!fake_iommu.hw_msi)
-		return;
 	region = iommu_alloc_resv_region(fake_iommu.hw_msi, SZ_64K, prot,
 					 IOMMU_RESV_MSI, GFP_KERNEL);
 	if (region)
 		list_add_tail(&region->list, list);
+	if (!fake_iommu.resv)
+		return;
+	region = iommu_alloc_resv_region(fake_iommu.resv, fake_iommu.pgsize,
+					 IOMMU_READ | IOMMU_WRITE,
+					 fake_iommu.resv_type, GFP_KERNEL);
+	if (region)
+		list_add_tail(&region->list, list);
+}
+
+static struct iommu_group *fake_device_group(struct device *dev)
+{
+	struct iommu_group *group;
+
+	if (fake_iommu.one_group && fake_iommu.group)
+		return iommu_group_ref_get(fake_iommu.group);
+	group = generic_device_group(dev);
+	if (!IS_ERR(group))
+		fake_iommu.group = group;
+	return group;
 }
 
 static struct iommu_device *fake_probe_device(struct device *dev)
@@ -163,11 +193,19 @@ struct iommu_domain fake_blocked_domain = {
 	},
 };
 
+struct iommu_domain fake_identity_domain = {
+	.type	= IOMMU_DOMAIN_IDENTITY,
+	.ops	= &(const struct iommu_domain_ops) {
+		.attach_dev	= fake_attach,
+	},
+};
+
 static const struct iommu_ops fake_iommu_ops = {
 	.domain_alloc_paging	= fake_domain_alloc,
 	.blocked_domain		= &fake_blocked_domain,
+	.identity_domain	= &fake_identity_domain,
 	.probe_device		= fake_probe_device,
-	.device_group		= generic_device_group,
+	.device_group		= fake_device_group,
 	.def_domain_type	= fake_def_domain_type,
 	.get_resv_regions	= fake_resv_regions,
 	.pgsize_bitmap		= SZ_4K | SZ_64K,
@@ -192,6 +230,27 @@ bool fake_iommu_is_empty(struct iommu_domain *domain)
 }
 
 /**
+ * fake_iommu_leads_to() - The property that the tests are about
+ * @address: what a message has for its address
+ * @phys: doorbell of that message
+ *
+ * Return: false if the message, sent now, would reach anything but the doorbell
+ * or a fault.
+ */
+bool fake_iommu_leads_to(u64 address, phys_addr_t phys)
+{
+	struct iommu_domain *domain = fake_iommu.attached;
+	struct fake_pte *pte;
+
+	if (domain->type == IOMMU_DOMAIN_IDENTITY)
+		return address == phys;
+	if (domain->type == IOMMU_DOMAIN_BLOCKED)
+		return true;
+	pte = fake_iommu_walk(domain, address);
+	return !pte || iommu_iova_to_phys(domain, address) == phys;
+}
+
+/**
  * fake_iommu_window_domain() - A domain that maps doorbells in the window
  * @dev: the device that is to be attached
  *
@@ -209,6 +268,7 @@ struct iommu_domain *fake_iommu_window_domain(struct device *dev)
 		iommu_domain_free(domain);
 		return ERR_PTR(ret);
 	}
+	domain->msi_cookie->slots = &fake_iommu.slots;
 	return domain;
 }
 
@@ -224,7 +284,11 @@ int fake_iommu_add_device(struct device *dev)
 
 	scoped_guard(mutex, &iommu_probe_device_lock)
 		ret = iommu_fwspec_init(dev, fake_iommu.fwnode);
-	return ret ?: iommu_probe_device(dev);
+	ret = ret ?: iommu_probe_device(dev);
+	if (ret)
+		return ret;
+	iommu_get_domain_for_dev(dev)->msi_cookie->slots = &fake_iommu.slots;
+	return 0;
 }
 
 /**
@@ -245,6 +309,7 @@ int fake_iommu_create(const char *name)
 	fake_iommu.fwnode = fwnode_create_software_node(NULL, NULL);
 	if (IS_ERR(fake_iommu.fwnode))
 		return PTR_ERR(fake_iommu.fwnode);
+	fake_identity_domain.owner = &fake_iommu_ops;
 	fake_iommu.iommu.fwnode = fake_iommu.fwnode;
 	ret = iommu_device_sysfs_add(&fake_iommu.iommu, NULL, NULL, "%s", name);
 	if (ret)

@@ -5,139 +5,149 @@
 #ifndef __DMA_IOMMU_MSI_H
 #define __DMA_IOMMU_MSI_H
 
+#include <linux/hashtable.h>
 #include <linux/iommu.h>
 #include <linux/iommu-msi.h>
 #include <linux/list.h>
+#include <linux/msi.h>
 #include <linux/mutex.h>
+#include <linux/sizes.h>
+#include <linux/wait.h>
+
+/* What the window of an Arm SMMU holds, with the smallest pages that there are */
+#define IOMMU_MSI_SLOTS		(SZ_1M / SZ_4K)
 
 /**
- * struct iommu_msi_cookie - Book-keeping of the doorbells in one domain
- * @lock: serialises changes of what is not constant; taken inside the MSI lock
- *	of the groups that are attached to the domain
+ * struct iommu_msi_slots - Which doorbell page has which place in the windows
+ * @page: physical address of the page, by slot; never changes once it is set
+ * @used: how many slots are taken
+ *
+ * Protected by iommu_msi_lock.
+ */
+struct iommu_msi_slots {
+	phys_addr_t	page[IOMMU_MSI_SLOTS];
+	unsigned int	used;
+};
+
+/**
+ * struct iommu_msi_cookie - The doorbells of one domain
  * @domain: the domain that owns the cookie; constant
+ * @slots: the table that places doorbells in the window; constant
  * @id: number of the domain in debugfs and traces, unique since boot; constant
- * @ready: doorbells can be mapped; set once, under the mutex of a group, which
- *	is not @lock, and read under the MSI lock of any group
- * @window: doorbells are mapped in a window that the domain's owner keeps
- *	free, rather than at IOVAs from the DMA API's allocator; constant
- * @window_base: first IOVA of the window; constant
- * @window_last: last IOVA of the window, 0 while no device has told it; the
- *	first device that does decides
- * @doorbells: mapped doorbells; read under RCU
+ * @ready: the regions of a device are known, doorbells can be mapped
+ * @base: first IOVA of the window
+ * @end: end of what all devices of the domain can use of it; 0 before the first
+ *	has told
+ * @doorbells: what is mapped, by physical page
  * @regions: physical ranges whose writes the hardware does not translate
- * @node: in the list of all cookies; protected by that list's mutex
- * @rcu: frees the cookie after the last reader
+ * @node: in the list of all cookies
+ *
+ * Protected by iommu_msi_lock.
  */
 struct iommu_msi_cookie {
-	struct mutex		lock;	/* what is not constant */
 	struct iommu_domain	*domain;
+	struct iommu_msi_slots	*slots;
 	unsigned int		id;
 	bool			ready;
-	bool			window;
-	dma_addr_t		window_base;
-	dma_addr_t		window_last;
-	struct list_head	doorbells;
+	dma_addr_t		base;
+	dma_addr_t		end;
+	DECLARE_HASHTABLE(doorbells, 4);
 	struct list_head	regions;
 	struct list_head	node;
-	struct rcu_head		rcu;
 };
 
 /**
  * struct iommu_msi_doorbell - A doorbell's page, mapped in one domain
- * @node: in iommu_msi_cookie::doorbells
- * @cookie: what it belongs to; constant
- * @phys: physical address of the page; constant
- * @iova: where the page is mapped; constant
- * @size: size of the page in bytes, the domain's granule; constant
- * @users: number of MSIs that use or are about to use it; protected by
- *	iommu_msi_cookie::lock
- * @msis: their bindings; protected by iommu_msi_cookie::lock
- * @rcu: frees the doorbell after the last reader
+ * @node: in iommu_msi_cookie::doorbells, until the domain is freed
+ * @phys: physical address of the page
+ * @iova: where the page is mapped
+ * @size: size of the page in bytes, the domain's granule
+ * @own: the IOVA is one of this domain alone, outside of the window
+ *
+ * Constant once it is in the table.
  */
 struct iommu_msi_doorbell {
-	struct list_head	node;
-	struct iommu_msi_cookie	*cookie;
+	struct hlist_node	node;
 	phys_addr_t		phys;
 	dma_addr_t		iova;
 	size_t			size;
-	unsigned int		users;
-	struct hlist_head	msis;
-	struct rcu_head		rcu;
+	bool			own;
 };
 
 #ifdef CONFIG_IOMMU_DMA
 
-/* dma-iommu-msi.c, for its tests */
+/* dma-iommu-msi.c, for dma-iommu-msi-move.c, debugfs and the tests */
+extern struct mutex iommu_msi_lock;
+extern struct list_head iommu_msi_cookies;
+extern struct hlist_head iommu_msi_devices;
+extern wait_queue_head_t iommu_msi_settled;
+int iommu_msi_slot(struct iommu_msi_slots *slots, phys_addr_t page);
 u64 iommu_msi_limit(const struct iommu_msi_cookie *cookie,
 		    const struct msi_desc *desc);
+int iommu_msi_translate(struct iommu_domain *domain, struct msi_desc *desc,
+			phys_addr_t phys, u64 *word);
 
-/* dma-iommu-msi.c, for dma-iommu.c */
+static inline struct msi_desc *iommu_msi_to_desc(struct iommu_msi_binding *msi)
+{
+	return container_of(msi, struct msi_desc, iommu_msi);
+}
+
+/* The address that a message carries, with the doorbell's offset in its page */
+static inline u64 iommu_msi_address(phys_addr_t phys, u64 word)
+{
+	return word ? (word & ~63ULL) | (phys & (BIT_ULL(word & 63) - 1)) : phys;
+}
+
+/* dma-iommu-msi.c, for iommu.c and dma-iommu.c */
 int iommu_msi_cookie_create(struct iommu_domain *domain);
 void iommu_msi_cookie_destroy(struct iommu_domain *domain);
-int iommu_msi_add_region(struct iommu_domain *domain, phys_addr_t start,
-			 size_t length);
+int iommu_msi_learn_device(struct iommu_domain *domain, struct device *dev);
+void iommu_msi_remove_device(struct device *dev);
 
-/* dma-iommu-msi.c, for iommu.c: a group moves to another domain */
-void iommu_msi_hold(struct device *dev);
-void iommu_msi_enable(struct iommu_domain *domain, struct device *dev);
-int iommu_msi_stage(struct device *dev, struct iommu_domain *domain);
-void iommu_msi_unstage(struct device *dev);
-void iommu_msi_commit(struct device *dev, struct iommu_domain *old_domain);
-void iommu_msi_resume(struct device *dev);
-void iommu_msi_release_device(struct device *dev);
+/* dma-iommu-msi-move.c, for iommu.c: a group moves to another domain */
+void iommu_msi_add_device(struct iommu_domain *domain, struct device *dev);
+int iommu_msi_start(struct device *dev, struct iommu_domain *domain);
+void iommu_msi_finish(struct device *dev, bool blocked, bool was_blocked);
+void iommu_msi_wake(struct iommu_group *group, unsigned int type,
+		    struct list_head *awake);
+void iommu_msi_let_sleep(struct list_head *awake);
 
-/* dma-iommu.c, for dma-iommu-msi.c */
-int iommu_dma_msi_init_domain(struct iommu_domain *domain, struct device *dev);
+/* iommu.c and dma-iommu.c, for these */
+struct iommu_domain *iommu_msi_domain(struct device *dev);
+int iommu_dma_init_domain(struct iommu_domain *domain, struct device *dev);
 dma_addr_t iommu_dma_msi_alloc_iova(struct iommu_domain *domain, size_t size,
 				    u64 limit, struct device *dev);
 void iommu_dma_msi_free_iova(struct iommu_domain *domain, dma_addr_t iova,
 			     size_t size);
 
-/* dma-iommu-msi-debugfs.c */
-#ifdef CONFIG_DEBUG_FS
-void iommu_msi_debugfs_add(struct iommu_msi_cookie *cookie);
-void iommu_msi_debugfs_del(struct iommu_msi_cookie *cookie);
-#else
-static inline void iommu_msi_debugfs_add(struct iommu_msi_cookie *cookie)
-{
-}
-
-static inline void iommu_msi_debugfs_del(struct iommu_msi_cookie *cookie)
-{
-}
-#endif
-
 #else /* CONFIG_IOMMU_DMA */
 
-static inline void iommu_msi_hold(struct device *dev)
+static inline void iommu_msi_remove_device(struct device *dev)
 {
 }
 
-static inline void iommu_msi_enable(struct iommu_domain *domain,
-				    struct device *dev)
+static inline void iommu_msi_add_device(struct iommu_domain *domain,
+					struct device *dev)
 {
 }
 
-static inline int iommu_msi_stage(struct device *dev,
+static inline int iommu_msi_start(struct device *dev,
 				  struct iommu_domain *domain)
 {
 	return 0;
 }
 
-static inline void iommu_msi_unstage(struct device *dev)
+static inline void iommu_msi_finish(struct device *dev, bool blocked,
+				    bool was_blocked)
 {
 }
 
-static inline void iommu_msi_commit(struct device *dev,
-				    struct iommu_domain *old_domain)
+static inline void iommu_msi_wake(struct iommu_group *group, unsigned int type,
+				  struct list_head *awake)
 {
 }
 
-static inline void iommu_msi_resume(struct device *dev)
-{
-}
-
-static inline void iommu_msi_release_device(struct device *dev)
+static inline void iommu_msi_let_sleep(struct list_head *awake)
 {
 }
 

@@ -11,7 +11,7 @@
 #include <linux/device.h>
 #include <linux/tracepoint.h>
 
-DECLARE_EVENT_CLASS(iommu_msi_page,
+TRACE_EVENT(iommu_msi_map,
 	TP_PROTO(struct device *dev, unsigned int domain, phys_addr_t doorbell,
 		 dma_addr_t iova, size_t size),
 
@@ -38,16 +38,29 @@ DECLARE_EVENT_CLASS(iommu_msi_page,
 		  __entry->iova, __entry->size)
 );
 
-DEFINE_EVENT(iommu_msi_page, iommu_msi_map,
-	TP_PROTO(struct device *dev, unsigned int domain, phys_addr_t doorbell,
-		 dma_addr_t iova, size_t size),
-	TP_ARGS(dev, domain, doorbell, iova, size)
-);
+TRACE_EVENT(iommu_msi_unmap,
+	TP_PROTO(unsigned int domain, phys_addr_t doorbell, dma_addr_t iova,
+		 size_t size),
 
-DEFINE_EVENT(iommu_msi_page, iommu_msi_unmap,
-	TP_PROTO(struct device *dev, unsigned int domain, phys_addr_t doorbell,
-		 dma_addr_t iova, size_t size),
-	TP_ARGS(dev, domain, doorbell, iova, size)
+	TP_ARGS(domain, doorbell, iova, size),
+
+	TP_STRUCT__entry(
+		__field(unsigned int, domain)
+		__field(u64, doorbell)
+		__field(u64, iova)
+		__field(size_t, size)
+	),
+
+	TP_fast_assign(
+		__entry->domain = domain;
+		__entry->doorbell = doorbell;
+		__entry->iova = iova;
+		__entry->size = size;
+	),
+
+	TP_printk("domain=%u doorbell=0x%016llx iova=0x%016llx size=%zu",
+		  __entry->domain, __entry->doorbell, __entry->iova,
+		  __entry->size)
 );
 
 TRACE_EVENT(iommu_msi_rebind,

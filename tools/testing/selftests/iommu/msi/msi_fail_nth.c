@@ -193,7 +193,7 @@ TEST_F_TIMEOUT(sweep, d5_failure_while_moving_loses_nothing, 300)
 	int nth, ret, refused = 0;
 	u32 other;
 
-	if (!aim_at("iommu_msi_stage"))
+	if (!aim_at("iommu_msi_start"))
 		SKIP(return, "no interface: messages do not move");
 	ASSERT_EQ(0, vfio_enable_msi(&self->vfio));
 	for (nth = 1; nth < MAX_SITES; nth++) {

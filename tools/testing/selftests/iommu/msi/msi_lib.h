@@ -111,8 +111,8 @@ int read_rng(const char *bdf);
 int work(const char *role_name);
 
 /* The series' own interface; absent on a kernel without it. */
-#define DOORBELLS	"/sys/kernel/debug/iommu-msi/doorbells"
-#define INTERRUPTS	"/sys/kernel/debug/iommu-msi/interrupts"
+#define DOORBELLS	"/sys/kernel/debug/iommu/msi/doorbells"
+#define INTERRUPTS	"/sys/kernel/debug/iommu/msi/interrupts"
 #define TRACING		"/sys/kernel/tracing"
 #define MSI_EVENTS	TRACING "/events/iommu_msi"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Drivers come and go, and the domain under them changes: a doorbell is mapped
- * while it has users and no longer, and what was taken is given back.
+ * Drivers come and go, and the domain under them changes: a doorbell keeps its
+ * IOVA, and what was taken is given back.
  */
 #include <stdio.h>
 #include <string.h>
@@ -48,23 +48,38 @@ FIXTURE_TEARDOWN(rebind)
 	bind_driver(self->subject.bdf, self->driver);
 }
 
-static bool mapped(const struct subject *subject)
+/* The page of the doorbell's only mapping, 0 if there is none or another. */
+static u64 mapped_at(const struct subject *subject)
 {
 	struct smmu_map map;
 
-	return smmu_find(subject->sid, subject->doorbell.addr, &map);
+	return smmu_find(subject->sid, subject->doorbell.addr, &map) == 1 ?
+	       map.iova : 0;
 }
 
-TEST_F(rebind, d7_last_user_unmaps_the_doorbell)
+TEST_F(rebind, d7_iova_is_kept_without_users)
 {
-	EXPECT_TRUE(mapped(&self->subject));
+	u64 iova = mapped_at(&self->subject);
+
+	EXPECT_NE(0, iova);
 	ASSERT_EQ(0, unbind_driver(self->subject.bdf));
-	EXPECT_FALSE(mapped(&self->subject)) {
-		TH_LOG("the doorbell is mapped without a user");
+	EXPECT_EQ(iova, mapped_at(&self->subject)) {
+		TH_LOG("a late message reaches something else");
 	}
 	ASSERT_EQ(0, bind_driver(self->subject.bdf, self->driver));
-	EXPECT_TRUE(mapped(&self->subject));
+	EXPECT_EQ(iova, mapped_at(&self->subject));
 	EXPECT_EQ(0, read_rng(self->subject.bdf));
+}
+
+/* In a new domain the doorbell is where it was in the former. */
+TEST_F(rebind, d5_iova_is_that_of_the_former_domain)
+{
+	u64 iova = mapped_at(&self->subject);
+
+	ASSERT_EQ(0, unbind_driver(self->subject.bdf));
+	ASSERT_EQ(0, fresh_domain(self->subject.bdf));
+	ASSERT_EQ(0, bind_driver(self->subject.bdf, self->driver));
+	EXPECT_EQ(iova, mapped_at(&self->subject));
 }
 
 /* What the device's message holds fits the type of its domain. */

@@ -36,8 +36,9 @@ FIXTURE_TEARDOWN(seen)
 
 TEST_F(seen, d8_unmap_and_map_are_traced)
 {
-	trace_start();
 	ASSERT_EQ(0, unbind_driver(self->bdf));
+	trace_start();
+	ASSERT_EQ(0, fresh_domain(self->bdf));
 	EXPECT_EQ(1, trace_count("iommu_msi_unmap", self->address));
 	EXPECT_EQ(1, trace_count("iommu_msi_unmap", self->iova));
 	EXPECT_EQ(0, trace_count("iommu_msi_map", ""));

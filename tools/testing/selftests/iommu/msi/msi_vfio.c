@@ -106,16 +106,41 @@ TEST_F(assigned, d8_table_shows_a_window)
 	EXPECT_EQ(1, found);
 }
 
-TEST_F(assigned, d7_freed_interrupt_unmaps_the_doorbell)
+TEST_F(assigned, d7_iova_outlives_the_interrupt)
 {
-	struct smmu_map map;
+	struct smmu_map before, after;
 
+	ASSERT_EQ(1, smmu_find(self->sid, self->doorbell.addr, &before));
 	vfio_disable_msi(&self->vfio);
-	EXPECT_EQ(0, smmu_find(self->sid, self->doorbell.addr, &map)) {
-		TH_LOG("the doorbell is still mapped");
+	EXPECT_EQ(1, smmu_find(self->sid, self->doorbell.addr, &after)) {
+		TH_LOG("a late message reaches something else");
 	}
+	EXPECT_EQ(before.iova, after.iova);
 	ASSERT_EQ(0, vfio_enable_msi(&self->vfio));
 	EXPECT_TRUE(edu_interrupts(&self->vfio, 2000));
+}
+
+/* Not the window's user: neither while MSIs are on, nor before or after. */
+TEST_F(assigned, d6_user_cannot_map_over_the_window)
+{
+	EXPECT_NE(0, vfio_map(&self->vfio, self->buffer, SIZE, WINDOW_START));
+	EXPECT_NE(0, vfio_map(&self->vfio, self->buffer, SIZE,
+			      WINDOW_END - SIZE));
+	vfio_disable_msi(&self->vfio);
+	EXPECT_NE(0, vfio_map(&self->vfio, self->buffer, SIZE, WINDOW_START));
+	EXPECT_EQ(0, vfio_map(&self->vfio, self->buffer, SIZE, WINDOW_END));
+	ASSERT_EQ(0, vfio_enable_msi(&self->vfio));
+	EXPECT_TRUE(edu_interrupts(&self->vfio, 2000));
+}
+
+/* Both ways tell their user of the window, and of the same. */
+TEST_F(assigned, d6_ranges_leave_the_window_out)
+{
+	u64 below, above;
+
+	ASSERT_EQ(0, vfio_hole(&self->vfio, WINDOW_START, &below, &above));
+	EXPECT_EQ(WINDOW_START - 1, below);
+	EXPECT_EQ(WINDOW_END, above);
 }
 
 FIXTURE(moved)

@@ -8,6 +8,7 @@
 #include <linux/vfio.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -237,6 +238,29 @@ static int set_vectors(struct vfio *vfio, u32 index, u32 first, u32 count,
 	return ioctl_errno(vfio->device, VFIO_DEVICE_SET_IRQS, &irqs);
 }
 
+int vfio_enable_many(struct vfio *vfio, const s32 *events, u32 count)
+{
+	size_t size = sizeof(struct vfio_irq_set) + count * sizeof(*events);
+	struct vfio_irq_set *set = calloc(1, size);
+	int ret;
+
+	if (!set)
+		return -ENOMEM;
+	set->argsz = size;
+	set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
+	set->index = VFIO_PCI_MSIX_IRQ_INDEX;
+	set->count = count;
+	memcpy(set->data, events, count * sizeof(*events));
+	ret = ioctl_errno(vfio->device, VFIO_DEVICE_SET_IRQS, set);
+	free(set);
+	return ret;
+}
+
+int vfio_reset(struct vfio *vfio)
+{
+	return ioctl_errno(vfio->device, VFIO_DEVICE_RESET, NULL);
+}
+
 int vfio_enable_msi(struct vfio *vfio)
 {
 	return set_vectors(vfio, VFIO_PCI_MSI_IRQ_INDEX, 0, 1, vfio->event);
@@ -276,6 +300,66 @@ int vfio_low_power(struct vfio *vfio, bool on)
 			       VFIO_DEVICE_FEATURE_LOW_POWER_EXIT) };
 
 	return ioctl_errno(vfio->device, VFIO_DEVICE_FEATURE, &feature);
+}
+
+#define MAX_RANGES	16
+
+static int type1_ranges(struct vfio *vfio, struct iommu_iova_range *ranges)
+{
+	struct {
+		struct vfio_iommu_type1_info info;
+		u8 rest[1024];
+	} reply = { .info.argsz = sizeof(reply) };
+	struct vfio_iommu_type1_info_cap_iova_range *cap;
+	struct vfio_info_cap_header *header;
+	u32 offset, index;
+
+	if (ioctl(vfio->container, VFIO_IOMMU_GET_INFO, &reply))
+		return -errno;
+	for (offset = reply.info.cap_offset; offset; offset = header->next) {
+		header = (void *)&reply + offset;
+		if (header->id != VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE)
+			continue;
+		cap = (void *)header;
+		for (index = 0; index < cap->nr_iovas && index < MAX_RANGES;
+		     index++) {
+			ranges[index].start = cap->iova_ranges[index].start;
+			ranges[index].last = cap->iova_ranges[index].end;
+		}
+		return index;
+	}
+	return -ENOENT;
+}
+
+static int iommufd_ranges(struct vfio *vfio, struct iommu_iova_range *ranges)
+{
+	struct iommu_ioas_iova_ranges get = {
+		.size = sizeof(get), .ioas_id = vfio->ioas,
+		.num_iovas = MAX_RANGES, .allowed_iovas = (unsigned long)ranges
+	};
+	int ret = ioctl_errno(vfio->container, IOMMU_IOAS_IOVA_RANGES, &get);
+
+	return ret ?: (int)get.num_iovas;
+}
+
+int vfio_hole(struct vfio *vfio, u64 hole, u64 *below, u64 *above)
+{
+	struct iommu_iova_range ranges[MAX_RANGES];
+	int count, index;
+
+	count = vfio->way == VFIO_TYPE1 ? type1_ranges(vfio, ranges) :
+					  iommufd_ranges(vfio, ranges);
+	*below = 0;
+	*above = ~0ULL;
+	for (index = 0; index < count; index++) {
+		if (ranges[index].start <= hole && hole <= ranges[index].last)
+			return -EEXIST;
+		if (ranges[index].last < hole && ranges[index].last > *below)
+			*below = ranges[index].last;
+		if (ranges[index].start > hole && ranges[index].start < *above)
+			*above = ranges[index].start;
+	}
+	return count < 0 ? count : 0;
 }
 
 bool vfio_wait_event(struct vfio *vfio, int ms)

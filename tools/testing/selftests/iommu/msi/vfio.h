@@ -35,8 +35,13 @@ int vfio_enable_msix(struct vfio *vfio);
 int vfio_enable_second_msix(struct vfio *vfio);
 /* The device's memory decoding: without it, it has no MSI-X table. */
 int vfio_set_memory(struct vfio *vfio, bool on);
+/* As many vectors as there are events. */
+int vfio_enable_many(struct vfio *vfio, const s32 *events, u32 count);
+int vfio_reset(struct vfio *vfio);
 /* The device is suspended until something needs it. */
 int vfio_low_power(struct vfio *vfio, bool on);
+/* What IOVAs the user may have around @hole: the last before, the first after. */
+int vfio_hole(struct vfio *vfio, u64 hole, u64 *below, u64 *above);
 bool vfio_wait_event(struct vfio *vfio, int ms);
 /* iommufd only: a new address space; attaching replaces the one before. */
 int vfio_new_ioas(struct vfio *vfio, u32 *ioas);

@@ -17,11 +17,11 @@ TESTS = {
     "msi_group": (4, 40),
     "msi_fault": (2, 40),
     "msi_affinity": (2, 90),
-    "msi_vfio": (10, 60),
-    "msi_late": (5, 60),
+    "msi_vfio": (14, 60),
+    "msi_replace": (4, 60),
     "msi_port": (5, 90),
     "msi_trace": (4, 40),
-    "msi_rebind": (2, 300),
+    "msi_rebind": (3, 300),
     "msi_fail_nth": (3, 240),
     "msi_race": (1, 60),
     "msi_identity": (8, 60),
@@ -45,7 +45,7 @@ LONG_SECONDS = {"iopf_races": 3600}
 # Devices of which "devices" tells the host where their interrupts go.
 PROVED = 5
 SUITES = {"iommu-dma-msi": "drivers/iommu/dma-iommu-msi-test.c",
-          "iommu-dma-msi-hold": "drivers/iommu/dma-iommu-msi-hold-test.c",
+          "iommu-dma-msi-move": "drivers/iommu/dma-iommu-msi-move-test.c",
           "iommu-iopf": "drivers/iommu/io-pgfault-test.c"}
 
 
@@ -66,7 +66,7 @@ class Boot:
 SLOW = ("debug", "kcsan")
 BOOTS = {
     "devices": Boot(["msi_devices", "msi_group", "msi_fault", "msi_affinity",
-                     "msi_vfio", "msi_late", "msi_trace", "msi_rebind",
+                     "msi_vfio", "msi_replace", "msi_trace", "msi_rebind",
                      "msi_fail_nth"],
                     layout.WORKERS + ["edu", "rng", "pair0", "pair1",
                                       "port3"]),
