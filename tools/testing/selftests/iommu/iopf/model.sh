@@ -9,6 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
+model_file=iopf.pml
 
 require() {
 	command -v "$1" >/dev/null && return
@@ -26,15 +27,15 @@ build() {
 	done
 	shift
 	(cd "$work" && rm -f pan ./*.trail &&
-	 spin -a "${model[@]}" "$here/iopf.pml" >/dev/null &&
+	 spin -a "${model[@]}" "$here/$model_file" >/dev/null &&
 	 gcc -w -DCOLLAPSE "$@" -o "$work/pan" pan.c)
 }
 
-# errors: how many the verifier finds; fails on truncation
+# errors <options of the run>...: how many the verifier finds; fails on truncation
 errors() {
 	local log=$work/log
 
-	(cd "$work" && ./pan -m200000 -w20 >"$log")
+	(cd "$work" && ./pan -m200000 -w20 "$@" >"$log")
 	if grep -q 'max search depth too small' "$log"; then
 		echo "model: search depth too small" >&2
 		return 1
@@ -93,4 +94,16 @@ for bug in "${!faults[@]}"; do
 	build "-DBUG=$bug" "${options[@]}" -- "${safety[@]}"
 	expect "planted fault $bug is found" some "$(errors)"
 done
+
+# The drain of an SMMUv3's queue. Planted fault 4 is one of liveness.
+model_file=smmu-drain.pml
+holds "an SMMUv3's queue is drained" -DBUG=0
+build -DBUG=0 -- -DNFAIR=3
+expect "its drain ends" none "$(errors -a -f)"
+for bug in 1 2 3 5 6; do
+	build "-DBUG=$bug" -- "${safety[@]}"
+	expect "planted fault $bug of the drain is found" some "$(errors)"
+done
+build -DBUG=4 -- -DNFAIR=3
+expect "planted fault 4 of the drain is found" some "$(errors -a -f)"
 exit "$failed"

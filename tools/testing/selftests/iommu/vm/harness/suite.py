@@ -46,7 +46,9 @@ LONG_SECONDS = {"iopf_races": 3600}
 PROVED = 5
 SUITES = {"iommu-dma-msi": "drivers/iommu/dma-iommu-msi-test.c",
           "iommu-dma-msi-move": "drivers/iommu/dma-iommu-msi-move-test.c",
-          "iommu-iopf": "drivers/iommu/io-pgfault-test.c"}
+          "iommu-iopf": "drivers/iommu/io-pgfault-test.c",
+          "iommu-iopf-smmu-v3":
+              "drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3-iopf-test.c"}
 
 
 class Boot:
