@@ -300,18 +300,22 @@ static void arm_smmu_iopf_refuse(struct arm_smmu_device *smmu,
 		arm_smmu_iopf_respond(smmu, prm, IOMMU_PAGE_RESP_INVALID);
 }
 
-static void arm_smmu_iopf_report(struct arm_smmu_device *smmu,
-				 struct arm_smmu_master *master,
-				 const struct iommu_fault_page_request *prm)
+static int arm_smmu_iopf_report(struct arm_smmu_device *smmu,
+				struct arm_smmu_master *master,
+				const struct iommu_fault_page_request *prm)
 {
 	struct iommu_fault fault = {
 		.type = IOMMU_FAULT_PAGE_REQ,
 		.prm = *prm,
 	};
 
+	int ret;
+
 	lockdep_assert_held(&smmu->streams_mutex);
-	if (!master || iommu_queue_iopf(master->dev, &fault))
+	ret = master ? iommu_queue_iopf(master->dev, &fault) : -ENODEV;
+	if (ret)
 		arm_smmu_iopf_refuse(smmu, master, prm);
+	return ret;
 }
 
 /**
@@ -320,20 +324,24 @@ static void arm_smmu_iopf_report(struct arm_smmu_device *smmu,
  * @evt: the record
  *
  * Context: the interrupt thread of the event queue.
- * Return: 0 if it was a stall, which somebody will answer; else -EOPNOTSUPP.
+ * Return: 0 if it was a stall that somebody will answer, an errno if it was one
+ * that nobody handles, which has been aborted, else -EOPNOTSUPP. The thread
+ * prints records for which it is not 0.
  */
 int arm_smmu_iopf_handle_evt(struct arm_smmu_device *smmu, const u64 *evt)
 {
 	struct iommu_fault_page_request prm;
+	int ret;
 
 	if (!arm_smmu_iopf_decode_stall(evt, &prm))
 		return -EOPNOTSUPP;
 
 	mutex_lock(&smmu->streams_mutex);
-	arm_smmu_iopf_report(smmu, arm_smmu_find_master(smmu, prm.sid), &prm);
+	ret = arm_smmu_iopf_report(smmu, arm_smmu_find_master(smmu, prm.sid),
+				   &prm);
 	mutex_unlock(&smmu->streams_mutex);
 	cond_resched();
-	return 0;
+	return ret;
 }
 
 /**

@@ -54,6 +54,55 @@ uint64_t waits(void)
 	return counter(IOPF_CNT_STALLS) + counter(IOPF_CNT_PAGE_REQUESTS);
 }
 
+/*
+ * Has each page request group been answered, and once? Waits for answers that
+ * are under way.
+ */
+bool answered_once(void)
+{
+	uint64_t answers;
+	int tries;
+
+	for (tries = 0; tries < 5000; tries++) {
+		answers = counter(IOPF_CNT_RESP_SUCCESS) +
+			  counter(IOPF_CNT_RESP_INVALID) +
+			  counter(IOPF_CNT_RESP_FAILURE);
+		if (answers == counter(IOPF_CNT_GROUPS))
+			return !counter(IOPF_CNT_RESP_UNEXPECTED);
+		usleep(1000);
+	}
+	return false;
+}
+
+/* Page requests of the error page, @prgi and @addr one further each time. */
+unsigned int request_pages(uint32_t pasid, const void *addr, uint32_t flags,
+			   unsigned int prgi, unsigned int count)
+{
+	bar_write(IOPF_INJ_PASID, pasid | IOPF_PASID_VALID);
+	bar_write(IOPF_INJ_ADDR_LO, (uintptr_t)addr);
+	bar_write(IOPF_INJ_ADDR_HI, (uintptr_t)addr >> 32);
+	bar_write(IOPF_INJ_FLAGS, flags | IOPF_INJ_NEXT_PAGE |
+				  IOPF_INJ_NEXT_PRGI);
+	bar_write(IOPF_INJ_PRGI, prgi);
+	bar_write(IOPF_INJ_COUNT, count);
+	bar_write(IOPF_INJ_CMD, IOPF_INJ_PAGE_REQUEST);
+	return bar_read(IOPF_INJ_RESULT);
+}
+
+/* The PASID of the first queue that has one; 0 if none has. */
+uint32_t own_pasid(void)
+{
+	uint32_t val;
+	int i;
+
+	for (i = 0; i < IOPF_NR_QUEUES; i++) {
+		val = bar_read(IOPF_QCTL(i) + IOPF_Q_PASID);
+		if (val & IOPF_PASID_VALID)
+			return val & IOPF_PASID_MASK;
+	}
+	return 0;
+}
+
 static int read_hex(const char *dev, const char *attr)
 {
 	char path[320];

@@ -38,6 +38,11 @@ void bar_write(uint32_t reg, uint32_t val);
 uint64_t counter(int n);
 uint64_t waits(void);
 
+bool answered_once(void);
+unsigned int request_pages(uint32_t pasid, const void *addr, uint32_t flags,
+			   unsigned int prgi, unsigned int count);
+uint32_t own_pasid(void);
+
 int map_bar(void);
 int open_node(struct queue *q, const char *node);
 int queue_open(struct queue *q);

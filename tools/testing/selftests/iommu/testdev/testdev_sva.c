@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -89,6 +90,7 @@ FIXTURE_TEARDOWN(sva)
 		return;
 	munmap(self->src, self->len);
 	queue_close(&self->q);
+	EXPECT_TRUE(answered_once());
 }
 
 TEST_F(sva, copy_to_fresh_memory_waits_once_a_page)
@@ -402,6 +404,253 @@ TEST_F_TIMEOUT(sva, volume, 1200)
 	EXPECT_EQ(0, counter(IOPF_CNT_RESP_UNEXPECTED));
 	EXPECT_EQ(stale, counter(IOPF_CNT_STALE));
 	EXPECT_EQ(0, bar_read(IOPF_PRI_IN_FLIGHT));
+}
+
+/* What only page requests have: groups, and a queue that several share */
+FIXTURE(pri)
+{
+	struct queue q;
+	unsigned char *dst;
+	uint32_t pasid;
+};
+
+#define NR_INJECTED	256
+#define ACCESS		(IOPF_INJ_READ | IOPF_INJ_WRITE)
+
+FIXTURE_SETUP(pri)
+{
+	if (access("/dev/iopf-testdev-0", F_OK))
+		SKIP(return, "no iopf-testdev");
+	ASSERT_EQ(0, map_bar());
+	if (!has_mode(IOPF_MODE_PRI))
+		SKIP(return, "PRI is not enabled");
+	ASSERT_EQ(0, set_mode(IOPF_MODE_PRI));
+	ASSERT_EQ(0, queue_open(&self->q));
+	self->pasid = own_pasid();
+	ASSERT_NE(0, self->pasid);
+	self->dst = fresh(NR_INJECTED * page);
+	ASSERT_NE(MAP_FAILED, (void *)self->dst);
+}
+
+FIXTURE_TEARDOWN(pri)
+{
+	if (!self->q.regs)
+		return;
+	munmap(self->dst, NR_INJECTED * page);
+	queue_close(&self->q);
+	EXPECT_TRUE(answered_once());
+}
+
+/* Pages of one group are asked for together, as far as there are credits. */
+TEST_F(pri, groups_of_many_pages)
+{
+	static const unsigned int sizes[] = { 1, 8, 32 };
+	uint64_t pages, groups;
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		reg_write(&self->q, IOPF_U_CONCURRENCY, sizes[i]);
+		ASSERT_EQ(0, madvise(self->dst, NR_INJECTED * page,
+				     MADV_DONTNEED));
+		pages = counter(IOPF_CNT_PAGE_REQUESTS);
+		groups = counter(IOPF_CNT_GROUPS);
+		ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL,
+					    self->dst, NR_INJECTED * page,
+					    0x0101010101010101ULL * (i + 1)));
+		for (j = 0; j < NR_INJECTED; j++)
+			ASSERT_EQ(i + 1, self->dst[j * page + j]);
+		pages = counter(IOPF_CNT_PAGE_REQUESTS) - pages;
+		groups = counter(IOPF_CNT_GROUPS) - groups;
+		TH_LOG("%u pages a group: %lu pages, %lu groups", sizes[i],
+		       pages, groups);
+		/* an overflow makes the endpoint ask again */
+		EXPECT_LE(NR_INJECTED, pages);
+		EXPECT_LE(NR_INJECTED / sizes[i], groups);
+		if (!getenv("IOPF_SMALL_QUEUE")) {
+			EXPECT_EQ(NR_INJECTED, pages);
+			EXPECT_EQ(NR_INJECTED / sizes[i], groups);
+		}
+	}
+}
+
+/* More at once than a small queue holds: each is answered, and work goes on. */
+TEST_F(pri, requests_at_once)
+{
+	uint64_t groups, success;
+	unsigned int i;
+
+	for (i = 0; i < 8; i++) {
+		groups = counter(IOPF_CNT_GROUPS);
+		success = counter(IOPF_CNT_RESP_SUCCESS);
+		ASSERT_EQ(0, madvise(self->dst, NR_INJECTED * page,
+				     MADV_DONTNEED));
+		ASSERT_EQ(IOPF_INJ_OK,
+			  request_pages(self->pasid, self->dst,
+					ACCESS | IOPF_INJ_LAST, 0,
+					NR_INJECTED));
+		ASSERT_TRUE(answered_once());
+		EXPECT_EQ(NR_INJECTED, counter(IOPF_CNT_GROUPS) - groups);
+		EXPECT_EQ(NR_INJECTED,
+			  counter(IOPF_CNT_RESP_SUCCESS) - success);
+		ASSERT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL,
+					    self->dst, NR_INJECTED * page, 0));
+	}
+}
+
+/*
+ * An overflow may have taken the end of a group, which the SMMU answered then:
+ * what was left of it is not to be found in the next group of that index.
+ */
+TEST_F(pri, overflow_ends_groups)
+{
+	unsigned char vec[2];
+
+	if (!getenv("IOPF_SMALL_QUEUE"))
+		SKIP(return, "the queue has room");
+	ASSERT_EQ(IOPF_INJ_OK, request_pages(self->pasid, self->dst, ACCESS,
+					     300, 1));
+	usleep(20000);
+	ASSERT_EQ(IOPF_INJ_OK, request_pages(self->pasid, self->dst + 8 * page,
+					     ACCESS | IOPF_INJ_LAST, 0, 64));
+	ASSERT_TRUE(answered_once());
+	ASSERT_EQ(IOPF_INJ_OK, request_pages(self->pasid, self->dst + page,
+					     ACCESS | IOPF_INJ_LAST, 300, 1));
+	ASSERT_TRUE(answered_once());
+	ASSERT_EQ(0, mincore(self->dst, 2 * page, vec));
+	EXPECT_EQ(0, vec[0] & 1);
+	EXPECT_EQ(1, vec[1] & 1);
+}
+
+/* Nobody uses the PASID: each is told so, and the others' work goes on. */
+TEST_F(pri, requests_of_nobody)
+{
+	uint64_t invalid = counter(IOPF_CNT_RESP_INVALID);
+	uint64_t groups = counter(IOPF_CNT_GROUPS);
+
+	ASSERT_EQ(IOPF_INJ_OK, request_pages(self->pasid + 77, self->dst,
+					     IOPF_INJ_READ | IOPF_INJ_LAST, 0,
+					     NR_INJECTED));
+	ASSERT_TRUE(answered_once());
+	EXPECT_EQ(NR_INJECTED, counter(IOPF_CNT_GROUPS) - groups);
+	/* a small queue overflows, and the SMMU lets them ask again */
+	EXPECT_LT(0, counter(IOPF_CNT_RESP_INVALID) - invalid);
+	if (!getenv("IOPF_SMALL_QUEUE")) {
+		EXPECT_EQ(NR_INJECTED,
+			  counter(IOPF_CNT_RESP_INVALID) - invalid);
+	}
+	EXPECT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, self->dst,
+				    NR_INJECTED * page, 0));
+}
+
+/* PCIe 10.4.1.2.1: nobody answers a stop marker. */
+TEST_F(pri, stop_markers_are_not_answered)
+{
+	uint64_t markers = counter(IOPF_CNT_STOP_MARKERS);
+
+	ASSERT_EQ(IOPF_INJ_OK, request_pages(self->pasid, self->dst,
+					     IOPF_INJ_LAST, 0, 16));
+	EXPECT_EQ(16, counter(IOPF_CNT_STOP_MARKERS) - markers);
+	/* what follows them has been answered, so they have been seen */
+	EXPECT_EQ(IOPF_DESC_OK, run(&self->q, IOPF_OP_FILL, NULL, self->dst,
+				    page, 0));
+	EXPECT_TRUE(answered_once());
+}
+
+/* How many of the pages at @p are there */
+static unsigned int resident(unsigned char *p, unsigned int nr)
+{
+	unsigned char vec[NR_INJECTED];
+	unsigned int i, sum = 0;
+
+	if (mincore(p, nr * page, vec))
+		return nr;
+	for (i = 0; i < nr; i++)
+		sum += vec[i] & 1;
+	return sum;
+}
+
+/*
+ * Waits for a word on @fd, gets a queue, and tells on @fd which PASID that has
+ * and how many pages the device has touched then, which nobody else does.
+ */
+static void next_user(unsigned char *dst, int fd)
+{
+	uint32_t answer[2];
+	struct queue q;
+	char c;
+
+	if (read(fd, &c, 1) != 1 || queue_open(&q))
+		_exit(1);
+	answer[0] = own_pasid();
+	usleep(20000);
+	answer[1] = resident(dst, NR_INJECTED);
+	if (write(fd, answer, sizeof(answer)) != sizeof(answer))
+		_exit(1);
+	_exit(0);
+}
+
+/* Gets a queue, has its device ask for pages, and is gone. */
+static void last_user(unsigned char *dst, int fd)
+{
+	struct queue q;
+	uint32_t pasid;
+
+	if (queue_open(&q))
+		_exit(1);
+	pasid = own_pasid();
+	if (write(fd, &pasid, sizeof(pasid)) != sizeof(pasid))
+		_exit(1);
+	request_pages(pasid, dst, ACCESS | IOPF_INJ_LAST, 0, NR_INJECTED);
+	/* here, and not when whoever has the address space last drops it */
+	queue_close(&q);
+	_exit(0);
+}
+
+/* As iopf_races of the fault core, but through hardware: see F5. */
+TEST_F_TIMEOUT(pri, unbound_with_requests, 600)
+{
+	unsigned int i, reused = 0, nr = kills();
+	uint32_t pasid, answer[2];
+	int status, pair[2], fd[2];
+	pid_t last, next;
+
+	/* its PASID shall be the last that is taken */
+	queue_close(&self->q);
+	self->q.regs = NULL;
+	for (i = 0; i < nr; i++) {
+		ASSERT_EQ(0, pipe(fd));
+		ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+		next = fork();
+		ASSERT_GE(next, 0);
+		if (!next)
+			next_user(self->dst, pair[1]);
+		last = fork();
+		ASSERT_GE(last, 0);
+		if (!last)
+			last_user(self->dst, fd[1]);
+		ASSERT_EQ(sizeof(pasid), read(fd[0], &pasid, sizeof(pasid)));
+		ASSERT_EQ(last, waitpid(last, &status, 0));
+		ASSERT_EQ(0, status);
+		ASSERT_EQ(0, own_pasid());
+		/* what it had asked for is over, and has been since the unbind */
+		EXPECT_EQ(counter(IOPF_CNT_GROUPS),
+			  counter(IOPF_CNT_RESP_SUCCESS) +
+			  counter(IOPF_CNT_RESP_INVALID));
+		ASSERT_EQ(1, write(pair[0], "", 1));
+		ASSERT_EQ(sizeof(answer), read(pair[0], answer,
+					       sizeof(answer)));
+		ASSERT_EQ(next, waitpid(next, &status, 0));
+		ASSERT_EQ(0, status);
+		EXPECT_EQ(0, answer[1]);
+		reused += answer[0] == pasid;
+		close(fd[0]);
+		close(fd[1]);
+		close(pair[0]);
+		close(pair[1]);
+	}
+	/* that is up to when a CPU drops its last address space */
+	TH_LOG("%u of %u PASIDs were reused", reused, nr);
+	EXPECT_TRUE(answered_once());
 }
 
 FIXTURE(ats)

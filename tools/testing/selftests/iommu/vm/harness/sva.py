@@ -26,29 +26,30 @@ class Boot:
     and on what SMMU it runs.
 
     features: properties of arm-smmuv3; roles: as in layout; refused: accesses
-    that the SMMU refuses, and says so on the console.
+    that the SMMU refuses, and says so on the console; says: what must be there.
     """
 
     def __init__(self, command, tests, seconds, features, roles=("iopf",),
-                 refused=0):
+                 refused=0, says=""):
         self.command, self.tests, self.seconds = command, tests, seconds
         self.features, self.roles = features, list(roles)
-        self.refused = refused
+        self.refused, self.says = refused, says
 
 
+# Without what is long, and has nothing to do with how the SMMU was made.
+BRIEFLY = ("-F ats -F lifecycle -F vf -T volume "
+           "-T killed_with_dma_in_flight")
 BOOTS = {
     # stalls, and ATS for memory that is there
-    "sva": Boot("testdev_sva -V pri", 25, 400,
+    "sva": Boot("testdev_sva -V pri -F pri", 25, 400,
                 {"ssidsize": 16, "stall-model": 0, "ats": "on"},
                 ("iopf_vfs",)),
     # two slots, two event records, commands that take their time
-    "tight": Boot("testdev_sva -V pri -F ats -F lifecycle -F vf -T volume "
-                  "-T killed_with_dma_in_flight", 13, 120,
+    "tight": Boot("testdev_sva -V pri -F pri " + BRIEFLY, 13, 120,
                   {"ssidsize": 16, "stall-model": 0, "stall-max": 2,
                    "x-eventqs": 1, "x-cmd-delay-us": 20}),
     # an SMMU that knows no other fault model
-    "forced": Boot("testdev_sva -V pri -F ats -F lifecycle -F vf -T volume "
-                   "-T killed_with_dma_in_flight", 13, 120,
+    "forced": Boot("testdev_sva -V pri -F pri " + BRIEFLY, 13, 120,
                    {"ssidsize": 9, "stall-model": 2}),
     # a device that misbehaves
     "errors": Boot("testdev_error -V pri", 13, 120,
@@ -58,6 +59,14 @@ BOOTS = {
     "driver": Boot("testdev_driver", 6, 120,
                    {"ssidsize": 16, "stall-model": 0, "ats": "on"},
                    ("iopf_vfs",)),
+    # page requests
+    "pri": Boot("testdev_sva -V stall "
+                "-T overflow_ends_groups", 30, 400,
+                {"ssidsize": 16, "ats": "on", "pri": "on"}, ("iopf_vfs",)),
+    # a PRI queue of two entries
+    "overflow": Boot("testdev_sva -V stall " + BRIEFLY, 19, 120,
+                     {"ssidsize": 16, "ats": "on", "pri": "on", "x-priqs": 1},
+                     says="PRIQ overflow detected"),
     # nothing switched on: ordinary devices as on any machine
     "off": Boot("msi_devices", 20, 60, {},
                 layout.WORKERS + ["edu", "rng", "pair0", "pair1", "port3"]),
@@ -67,7 +76,7 @@ BOOTS = {
 SEEDS = range(1, 21)
 LATE = [f"late-{seed}" for seed in SEEDS]
 BOOTS |= {
-    name: Boot("testdev_sva -V pri -F lifecycle -F vf -T volume "
+    name: Boot("testdev_sva -V pri -F pri -F lifecycle -F vf -T volume "
                "-T killed_with_dma_in_flight", 18, 300,
                {"ssidsize": 16, "stall-model": 0, "stall-max": 8, "ats": "on",
                 "x-delay-max-us": 300, "x-delay-seed": seed})
@@ -77,7 +86,8 @@ BOOTS |= {
 LONG = os.environ.get("LONG")
 FEW = LATE if LONG else LATE[:2]
 PLAN = {"base": ["sva", "tight", *(FEW if LONG else [])],
-        "ours": ["sva", "tight", "forced", "errors", "driver", "off", *FEW],
+        "ours": ["sva", "pri", "tight", "overflow", "forced", "errors", "driver",
+                 "off", *FEW],
         "debug": ["sva"]}
 # What the SMMU has counted against the driver, in the trace when QEMU ends
 COUNTERS = re.compile(r"smmuv3_counters (.*)")
@@ -106,6 +116,8 @@ def environment(kernel, boot):
            for name, size in zip(names, SIZES[kernel])}
     if set(boot.roles) & {"iopf", "iopf_vfs"}:
         env |= module_environment(kernel)
+    if boot.features.get("x-priqs"):
+        env["IOPF_SMALL_QUEUE"] = "1"
     return env
 
 
@@ -135,4 +147,10 @@ def run_boot(kernel, name, base):
                            refused=boot.refused)
     if boot.features:
         faults += miscounted(outcome)
+    if boot.says not in outcome.console:
+        faults.append(f"the console does not say '{boot.says}'")
+    elif boot.says:
+        faults = [fault for fault in faults
+                  if not fault.startswith("the console says: ") or
+                  boot.says not in fault]
     return Report(kernel, "sva", name, outcome, faults)
