@@ -16,6 +16,9 @@
 #include "dma-iommu-msi-fake.h"
 #include "iommu-priv.h"
 
+/* Smaller than any page that there is in the end */
+#define FAKE_EARLY_PAGE		((unsigned long)SZ_1K)
+
 struct fake_domain {
 	struct iommu_domain	domain;
 	bool			was_attached;
@@ -101,6 +104,14 @@ static phys_addr_t fake_iova_to_phys(struct iommu_domain *domain,
 	return pte ? pte->phys + (iova & (granule_of(domain) - 1)) : 0;
 }
 
+/* Granule and aperture are what they are from now on */
+static void finalise(struct iommu_domain *domain)
+{
+	domain->pgsize_bitmap &= ~FAKE_EARLY_PAGE;
+	domain->geometry.aperture_end = DMA_BIT_MASK(48);
+	domain->geometry.force_aperture = true;
+}
+
 static int fake_attach(struct iommu_domain *domain, struct device *dev)
 {
 	void (*hook)(void) = fake_iommu.on_attach;
@@ -109,8 +120,10 @@ static int fake_attach(struct iommu_domain *domain, struct device *dev)
 		fake_iommu.fail_attach = false;
 		return -EIO;
 	}
-	if (domain->type & __IOMMU_DOMAIN_PAGING)
+	if (domain->type & __IOMMU_DOMAIN_PAGING) {
 		to_fake(domain)->was_attached = true;
+		finalise(domain);
+	}
 	fake_iommu.attached = domain;
 	fake_iommu.on_attach = NULL;
 	if (hook)
@@ -135,9 +148,9 @@ static struct iommu_domain *fake_domain_alloc(struct device *dev)
 	if (!fd)
 		return NULL;
 	xa_init(&fd->ptes);
-	fd->domain.pgsize_bitmap = fake_iommu.pgsize;
-	fd->domain.geometry.aperture_end = DMA_BIT_MASK(48);
-	fd->domain.geometry.force_aperture = true;
+	fd->domain.pgsize_bitmap = fake_iommu.pgsize | FAKE_EARLY_PAGE;
+	if (!fake_iommu.finalises_late)
+		finalise(&fd->domain);
 	return &fd->domain;
 }
 

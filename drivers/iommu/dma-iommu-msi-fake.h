@@ -42,6 +42,8 @@ struct fake_pte {
  * @group: of the first device
  * @fail_attach: the next attempt to attach fails
  * @maps_late: nothing can be mapped before the domain is attached
+ * @finalises_late: the domains to come get granule and aperture when they are
+ *	attached, and have a smaller granule and no aperture before
  * @maps: pages that have been mapped, ever
  * @map_calls: attempts at that
  * @fail_map: the how-manieth attempt from now fails, or 0
@@ -62,6 +64,7 @@ struct fake_iommu {
 	struct iommu_group	*group;
 	bool			fail_attach;
 	bool			maps_late;
+	bool			finalises_late;
 	unsigned int		maps;
 	unsigned int		map_calls;
 	unsigned int		fail_map;

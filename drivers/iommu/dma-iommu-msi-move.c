@@ -264,17 +264,28 @@ static bool msi_is_live(const struct msi_desc *desc)
  * @dev: device in the group
  *
  * A DMA domain that cannot be set up for @dev maps no doorbell: iommu_msi_start()
- * finds out. To be called for all devices of the group before that.
+ * finds out. To be called for all devices of the group before that, and again
+ * once they are attached: some IOMMU drivers give a domain its granule and its
+ * aperture only then, so such a DMA domain is set up then.
  *
  * Context: Process context, may sleep, under the mutex of the device's group.
  *	    Takes locks of CPU hotplug, and iommu_msi_lock.
  */
 void iommu_msi_add_device(struct iommu_domain *domain, struct device *dev)
 {
-	if (domain->iova_cookie)
+	if (domain->iova_cookie && domain->geometry.aperture_end)
 		iommu_dma_init_domain(domain, dev);
 	else
 		iommu_msi_learn_device(domain, dev);
+}
+
+/* Will the doorbell be mapped once the domain is attached? */
+static bool maps_later(const struct iommu_domain *domain, int err)
+{
+	/* A DMA domain that is not set up before that */
+	if (err == -EFAULT && !domain->geometry.aperture_end)
+		return true;
+	return err == -ENODEV || err == -EINVAL;
 }
 
 /**
@@ -308,11 +319,13 @@ int iommu_msi_start(struct device *dev, struct iommu_domain *domain)
 	hlist_for_each_entry(msi, &msis->bindings, node) {
 		err = iommu_msi_translate(domain, iommu_msi_to_desc(msi),
 					  msi->phys, &word);
-		if (err == -ENODEV || err == -EINVAL)
+		if (maps_later(domain, err))
 			msis->missed = true;
 		else if (err)
 			ret = err;
-		changes |= word != msi->word &&
+		/* A word has the granule too, of which no message tells */
+		changes |= iommu_msi_address(msi->phys, word) !=
+				   iommu_msi_address(msi->phys, msi->word) &&
 			   msi_is_live(iommu_msi_to_desc(msi));
 	}
 	if (ret)
@@ -342,7 +355,7 @@ static void msi_retrigger(struct msi_desc *desc)
 static void msi_commit(struct iommu_msi_binding *msi, bool write)
 {
 	struct msi_desc *desc = iommu_msi_to_desc(msi);
-	u64 word, old = msi->word;
+	u64 word, address, old = msi->word;
 
 	if (iommu_msi_translate(iommu_msi_domain(desc->dev), desc, msi->phys,
 				&word))
@@ -353,6 +366,9 @@ static void msi_commit(struct iommu_msi_binding *msi, bool write)
 		return;
 
 	WRITE_ONCE(msi->word, word);
+	address = iommu_msi_address(msi->phys, word);
+	if (address == iommu_msi_address(msi->phys, old))
+		return;
 	WRITE_ONCE(msi->moved, true);
 	/*
 	 * Pairs with smp_mb() in iommu_dma_msi_moved(). If the interrupt is not
@@ -361,8 +377,7 @@ static void msi_commit(struct iommu_msi_binding *msi, bool write)
 	smp_mb();
 	msi_desc_rewrite(desc, write);
 	trace_iommu_msi_rebind(desc->dev, desc->irq, msi->phys,
-			       iommu_msi_address(msi->phys, old),
-			       iommu_msi_address(msi->phys, word));
+			       iommu_msi_address(msi->phys, old), address);
 }
 
 /**

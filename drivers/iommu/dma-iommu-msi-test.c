@@ -27,6 +27,7 @@
 #include <linux/platform_device.h>
 #include <linux/sizes.h>
 
+#include "dma-iommu.h"
 #include "dma-iommu-msi.h"
 #include "dma-iommu-msi-fake.h"
 #include "iommu-priv.h"
@@ -952,6 +953,60 @@ static void test_maps_late(struct kunit *test)
 	free_vectors();
 }
 
+/* A DMA domain that gets its granule and its aperture when it is attached */
+static struct iommu_domain *late_dma_domain(struct kunit *test)
+{
+	struct iommu_domain *domain;
+
+	fake_iommu.maps_late = true;
+	fake_iommu.finalises_late = true;
+	domain = iommu_paging_domain_alloc(fake.dev);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(domain));
+	KUNIT_ASSERT_EQ(test, 0, iommu_get_dma_cookie(domain));
+	KUNIT_ASSERT_EQ(test, 0, domain->geometry.aperture_end);
+	domain->type = IOMMU_DOMAIN_DMA;
+	domain->msi_cookie->slots = &fake_iommu.slots;
+	return domain;
+}
+
+/* Set up once that is known, and nothing changes for a live message */
+static void test_finalised_late(struct kunit *test)
+{
+	struct iommu_domain *domain = late_dma_domain(test);
+	u64 iova;
+
+	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
+	request_vector(test, 0);
+	iova = written(0);
+	fake.writes = 0;
+	attach(test, domain);
+	KUNIT_EXPECT_EQ(test, iova, written(0));
+	expect_reaches_doorbell(test, written(0), DOORBELL);
+	KUNIT_EXPECT_EQ(test, 0, fake.writes);
+	KUNIT_EXPECT_EQ(test, 1, fake.retriggers);
+	/* What the DMA API does when the type of a group has been written */
+	KUNIT_EXPECT_EQ(test, 0, iommu_dma_init_domain(domain, fake.dev));
+	iommu_detach_device(domain, fake.dev);
+	iommu_domain_free(domain);
+	expect_reaches_doorbell(test, written(0), DOORBELL);
+	free_vector(0);
+	free_vectors();
+}
+
+/* Nor is an IOVA outside of the window taken too early */
+static void test_finalised_late_no_slot(struct kunit *test)
+{
+	struct iommu_domain *domain = late_dma_domain(test);
+
+	fake_iommu.slots.used = IOMMU_MSI_SLOTS;
+	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(1));
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_device(domain, fake.dev));
+	expect_reaches_doorbell(test, composed(0), DOORBELL);
+	iommu_detach_device(domain, fake.dev);
+	iommu_domain_free(domain);
+	free_vectors();
+}
+
 /* A device joins the group: its messages are for the domain that is attached */
 static void test_device_joins(struct kunit *test)
 {
@@ -1340,6 +1395,8 @@ static struct kunit_case msi_test_cases[] = {
 	KUNIT_CASE(test_attach_fails),
 	KUNIT_CASE(test_fault_and_repair),
 	KUNIT_CASE(test_maps_late),
+	KUNIT_CASE(test_finalised_late),
+	KUNIT_CASE(test_finalised_late_no_slot),
 	KUNIT_CASE(test_device_joins),
 	KUNIT_CASE(test_moved_while_activating),
 	KUNIT_CASE(test_compose_unprepared),

@@ -156,6 +156,16 @@ static dma_addr_t window_iova(struct iommu_msi_cookie *cookie, phys_addr_t phys,
 	return iova + ALIGN_DOWN(phys & (unit - 1), granule);
 }
 
+/* What is in the window is right even if it is not mapped: it faults */
+static u64 unmapped_word(struct iommu_msi_cookie *cookie, phys_addr_t phys,
+			 u64 limit)
+{
+	size_t granule = BIT(__ffs(cookie->domain->pgsize_bitmap));
+	dma_addr_t iova = window_iova(cookie, phys, granule, limit);
+
+	return iova ? iova | __ffs(granule) : MSI_NOWHERE;
+}
+
 static int doorbell_map(struct iommu_msi_cookie *cookie, struct device *dev,
 			phys_addr_t phys, u64 limit, u64 *word)
 {
@@ -183,9 +193,6 @@ static int doorbell_map(struct iommu_msi_cookie *cookie, struct device *dev,
 		goto err_free;
 	}
 
-	/* What is in the window is right even if it is not mapped */
-	if (!db->own)
-		*word = db->iova | __ffs(db->size);
 	ret = iommu_map(domain, db->iova, db->phys, db->size, prot, GFP_KERNEL);
 	if (ret)
 		goto err_free_iova;
@@ -268,7 +275,7 @@ int iommu_msi_translate(struct iommu_domain *domain, struct msi_desc *desc,
 	if (region_covers(cookie, phys))
 		return 0;
 
-	*word = MSI_NOWHERE;
+	*word = unmapped_word(cookie, phys, limit);
 	if (!cookie->ready)
 		return -EFAULT;
 	flags = memalloc_noio_save();
@@ -511,7 +518,8 @@ static void set_window(struct iommu_msi_cookie *cookie, struct list_head *resv)
  * Of the window remains what every device can use: it ends before any other
  * reserved region of the device, and before what its host bridge keeps or does
  * not let through. To be called for each device of a group, and again as often
- * as one likes.
+ * as one likes. No doorbell is mapped in a DMA domain before it is initialised,
+ * but its window is known.
  *
  * Context: Process context, may sleep. Takes iommu_msi_lock.
  * Return: 0, or %-ENOMEM.
@@ -540,7 +548,8 @@ int iommu_msi_learn_device(struct iommu_domain *domain, struct device *dev)
 		if (dev_is_pci(dev))
 			clip_to_bridge(cookie,
 				       pci_find_host_bridge(to_pci_dev(dev)->bus));
-		cookie->ready |= !ret;
+		cookie->ready |= !ret && (!domain->iova_cookie ||
+					  iommu_dma_msi_has_iovas(domain));
 	}
 	iommu_put_resv_regions(dev, &regions);
 	return ret;

@@ -34,7 +34,8 @@ struct iommu_msi_slots {
  * @domain: the domain that owns the cookie; constant
  * @slots: the table that places doorbells in the window; constant
  * @id: number of the domain in debugfs and traces, unique since boot; constant
- * @ready: the regions of a device are known, doorbells can be mapped
+ * @ready: the regions of a device are known and a DMA domain is initialised:
+ *	doorbells can be mapped
  * @base: first IOVA of the window
  * @end: end of what all devices of the domain can use of it; 0 before the first
  *	has told
@@ -115,6 +116,7 @@ void iommu_msi_let_sleep(struct list_head *awake);
 /* iommu.c and dma-iommu.c, for these */
 struct iommu_domain *iommu_msi_domain(struct device *dev);
 int iommu_dma_init_domain(struct iommu_domain *domain, struct device *dev);
+bool iommu_dma_msi_has_iovas(struct iommu_domain *domain);
 dma_addr_t iommu_dma_msi_alloc_iova(struct iommu_domain *domain, size_t size,
 				    u64 limit, struct device *dev);
 void iommu_dma_msi_free_iova(struct iommu_domain *domain, dma_addr_t iova,
