@@ -41,6 +41,7 @@ static struct {
 	u8			config[REGISTERS];
 	unsigned int		writes;		/* to config space */
 	bool			dead;		/* reads are all ones */
+	bool			goes_off;	/* once MSI is switched on */
 	/* The interrupt */
 	struct irq_domain	*irqs;
 	u64			written;	/* address that it sends to */
@@ -92,6 +93,9 @@ static int fake_write(struct pci_bus *bus, unsigned int devfn, int where,
 		put_unaligned_le32(val, word);
 		memcpy(fake.config + where, word, size);
 	}
+	if (fake.goes_off && where == MSI_CAP + PCI_MSI_FLAGS &&
+	    val & PCI_MSI_FLAGS_ENABLE)
+		fake.pdev->msi_enabled = 0;
 	return 0;
 }
 
@@ -207,15 +211,11 @@ static irqreturn_t nop_handler(int irq, void *data)
 	return IRQ_HANDLED;
 }
 
-/* As if the driver had enabled it: it is active, with the right message */
-static int enable_interrupt(void)
+/* Active, with the message for the domain that bindings are for */
+static int activate_interrupt(int virq)
 {
-	int virq = irq_domain_alloc_irqs(fake.irqs, 1, NUMA_NO_NODE, NULL);
-	int ret;
+	int ret = request_irq(virq, nop_handler, 0, "fake", &fake);
 
-	if (virq < 0)
-		return virq;
-	ret = request_irq(virq, nop_handler, 0, "fake", &fake);
 	if (ret) {
 		irq_domain_free_irqs(virq, 1);
 		return ret;
@@ -226,6 +226,14 @@ static int enable_interrupt(void)
 	fake.enabling = false;
 	fake.messages = 0;
 	return 0;
+}
+
+/* As if the driver had enabled it */
+static int enable_interrupt(void)
+{
+	int virq = irq_domain_alloc_irqs(fake.irqs, 1, NUMA_NO_NODE, NULL);
+
+	return virq < 0 ? virq : activate_interrupt(virq);
 }
 
 static void disable_interrupt(void)
@@ -441,6 +449,53 @@ static void test_attach_fails(struct kunit *test)
 	fake.leads = true;
 	KUNIT_EXPECT_EQ(test, 0, fake.messages);
 	expect_settled(test);
+}
+
+/* Its driver is about to enable something else, or has given up */
+static void test_refuses_disabled(struct kunit *test)
+{
+	use_msi(test);
+	fake.pdev->msi_enabled = 0;
+	expect_refused(test);
+	fake.pdev->msi_enabled = 1;
+	expect_moves(test);
+}
+
+/* Its driver switches MSI off while it is let go: off it stays */
+static void test_stays_off(struct kunit *test)
+{
+	use_msi(test);
+	fake.goes_off = true;
+	KUNIT_ASSERT_EQ(test, 0, move_to(&fake_identity_domain));
+	KUNIT_EXPECT_FALSE(test, fake.pdev->msi_enabled);
+	KUNIT_EXPECT_EQ(test, PCI_MSI_FLAGS_64BIT,
+			config_word(MSI_CAP + PCI_MSI_FLAGS));
+}
+
+static int late_virq;
+
+static void activate_in_between(void)
+{
+	WARN_ON(activate_interrupt(late_virq));
+	/* It may be written again, before the driver lets it send */
+	fake.enabling = true;
+}
+
+/* The driver activates an interrupt between start and finish */
+static void test_activated_in_between(struct kunit *test)
+{
+	fake.desc.pci.msi_attrib.is_msix = 1;
+	KUNIT_ASSERT_EQ(test, 0, iommu_dma_prepare_msi(&fake.desc, DOORBELL));
+	fake.pdev->msix_enabled = 1;
+	late_virq = irq_domain_alloc_irqs(fake.irqs, 1, NUMA_NO_NODE, NULL);
+	KUNIT_ASSERT_GT(test, late_virq, 0);
+	fake_iommu.on_attach = activate_in_between;
+	KUNIT_ASSERT_EQ(test, 0, iommu_attach_group(&fake_identity_domain,
+						    fake.group));
+	fake.enabling = false;
+	KUNIT_EXPECT_EQ(test, 1, fake.messages);
+	KUNIT_EXPECT_EQ(test, DOORBELL, fake.written);
+	KUNIT_EXPECT_EQ(test, 0, fake.bad_writes);
 }
 
 static int ask_group(void *data)
@@ -745,6 +800,9 @@ static struct kunit_case move_test_cases[] = {
 	KUNIT_CASE(test_refuses_no_answer),
 	KUNIT_CASE(test_refuses_endpoint),
 	KUNIT_CASE(test_attach_fails),
+	KUNIT_CASE(test_refuses_disabled),
+	KUNIT_CASE(test_stays_off),
+	KUNIT_CASE(test_activated_in_between),
 	KUNIT_CASE(test_wakes_suspended),
 	KUNIT_CASE(test_lets_sleep),
 	KUNIT_CASE(test_lets_endpoint_sleep),

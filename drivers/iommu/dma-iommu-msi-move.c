@@ -176,6 +176,9 @@ static bool pci_hold(struct pci_dev *pdev)
 	int pos = control_word(pdev);
 	u16 flags, cmd;
 
+	/* There may be no such capability */
+	if (!pdev->msix_enabled && !pdev->msi_enabled)
+		return false;
 	if (pdev->current_state != PCI_D0 || pci_dev_is_disconnected(pdev))
 		return false;
 	pci_read_config_word(pdev, PCI_COMMAND, &cmd);
@@ -203,19 +206,24 @@ static bool pci_hold(struct pci_dev *pdev)
 
 static void pci_let_go(struct pci_dev *pdev)
 {
+	bool msix = pdev->msix_enabled;
+	int pos = control_word(pdev);
 	u16 flags;
 
 	/* Its driver may have switched them off meanwhile */
-	if (!pdev->msix_enabled && !pdev->msi_enabled)
+	if (!msix && !pdev->msi_enabled)
 		return;
-	pci_read_config_word(pdev, control_word(pdev), &flags);
+	pci_read_config_word(pdev, pos, &flags);
 	if (PCI_POSSIBLE_ERROR(flags))
 		return;
-	if (pdev->msix_enabled)
+	if (msix)
 		flags &= ~PCI_MSIX_FLAGS_MASKALL;
 	else
 		flags |= PCI_MSI_FLAGS_ENABLE;
-	pci_write_config_word(pdev, control_word(pdev), flags);
+	pci_write_config_word(pdev, pos, flags);
+	/* Or just now */
+	if (!msix && !pdev->msi_enabled)
+		pci_write_config_word(pdev, pos, flags & ~PCI_MSI_FLAGS_ENABLE);
 }
 
 static bool hold_device(struct device *dev)
@@ -332,6 +340,7 @@ int iommu_msi_start(struct device *dev, struct iommu_domain *domain)
 		dev_warn_ratelimited(dev, "cannot map MSI doorbells: %d\n",
 				     ret);
 	if (changes && !hold_device(dev)) {
+		msis->state = IOMMU_MSI_UNREACHABLE;
 		dev_warn_ratelimited(dev,
 				     "messages of live MSIs would change and cannot be written\n");
 		ret = ret ?: -EBUSY;
@@ -350,6 +359,16 @@ static void msi_retrigger(struct msi_desc *desc)
 			irq_set_irqchip_state(irq + i, IRQCHIP_STATE_PENDING,
 					      true);
 	}
+}
+
+/*
+ * A port that is neither held nor out of reach had no live message that would
+ * change. If it has one now, its driver has just activated it, so it is there.
+ */
+static bool may_write(struct device *dev, enum iommu_msi_state state)
+{
+	return state == IOMMU_MSI_HELD || !dev_is_pci(dev) ||
+	       (is_port(dev) && state == IOMMU_MSI_MOVING);
 }
 
 static void msi_commit(struct iommu_msi_binding *msi, bool write)
@@ -397,12 +416,13 @@ void iommu_msi_finish(struct device *dev, bool blocked, bool was_blocked)
 {
 	struct iommu_device_msis *msis = &dev->iommu->msi;
 	bool held = msis->state == IOMMU_MSI_HELD;
+	bool write = may_write(dev, msis->state);
 	struct iommu_msi_binding *msi;
 
 	mutex_lock(&iommu_msi_lock);
 	if (!blocked) {
 		hlist_for_each_entry(msi, &msis->bindings, node)
-			msi_commit(msi, held || !dev_is_pci(dev));
+			msi_commit(msi, write);
 	}
 	if (held) {
 		pci_let_go(to_pci_dev(dev));

@@ -45,11 +45,14 @@ struct iommu_msi_binding {
  * @IOMMU_MSI_SETTLED: no; messages may be prepared
  * @IOMMU_MSI_MOVING: yes; who prepares a message waits
  * @IOMMU_MSI_HELD: yes, and the device is kept from sending messages
+ * @IOMMU_MSI_UNREACHABLE: yes, and live messages change of a device that cannot
+ *	be written to
  */
 enum iommu_msi_state {
 	IOMMU_MSI_SETTLED,
 	IOMMU_MSI_MOVING,
 	IOMMU_MSI_HELD,
+	IOMMU_MSI_UNREACHABLE,
 };
 
 /**
