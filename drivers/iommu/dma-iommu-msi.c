@@ -60,7 +60,10 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/iommu_msi.h>
 
-/* Protects everything in dma-iommu-msi.h and linux/iommu-msi.h */
+/*
+ * Protects everything in dma-iommu-msi.h and linux/iommu-msi.h, and the order
+ * of pci_host_bridge::dma_ranges
+ */
 DEFINE_MUTEX(iommu_msi_lock);
 LIST_HEAD(iommu_msi_cookies);
 HLIST_HEAD(iommu_msi_devices);
