@@ -405,6 +405,7 @@ static void msi_commit(struct iommu_msi_binding *msi, bool write)
  * @dev: device in the group
  * @blocked: the group's domain is a blocked one
  * @was_blocked: so was the former
+ * @same: the domain has not changed, so its messages are right as they are
  *
  * Interrupts that the device may have missed are triggered once: drivers cope
  * with a spurious interrupt, but not with one that is missing.
@@ -412,7 +413,8 @@ static void msi_commit(struct iommu_msi_binding *msi, bool write)
  * Context: Process context, may sleep, under the mutex of the device's group.
  *	    Takes iommu_msi_lock, and irq_desc::lock of the interrupts.
  */
-void iommu_msi_finish(struct device *dev, bool blocked, bool was_blocked)
+void iommu_msi_finish(struct device *dev, bool blocked, bool was_blocked,
+		      bool same)
 {
 	struct iommu_device_msis *msis = &dev->iommu->msi;
 	bool held = msis->state == IOMMU_MSI_HELD;
@@ -420,7 +422,7 @@ void iommu_msi_finish(struct device *dev, bool blocked, bool was_blocked)
 	struct iommu_msi_binding *msi;
 
 	mutex_lock(&iommu_msi_lock);
-	if (!blocked) {
+	if (!blocked && !same) {
 		hlist_for_each_entry(msi, &msis->bindings, node)
 			msi_commit(msi, write);
 	}

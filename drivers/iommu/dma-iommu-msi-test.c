@@ -889,6 +889,40 @@ static void test_refuses_domain(struct kunit *test)
 	expect_clean(test);
 }
 
+/*
+ * Of a domain that is not left, no message changes, even if it would not be the
+ * same today: another device has told that it cannot use the window.
+ */
+static void test_refusal_keeps_messages(struct kunit *test)
+{
+	struct iommu_domain *dma = fake_iommu.attached;
+	u64 before;
+
+	KUNIT_ASSERT_EQ(test, 0, alloc_vectors(2));
+	request_vector(test, 0);
+	before = written(0);
+	fake.writes = 0;
+	fake_iommu.resv = FAKE_WINDOW_BASE;
+	fake_iommu.resv_type = IOMMU_RESV_RESERVED;
+	KUNIT_ASSERT_EQ(test, 0, iommu_msi_learn_device(dma, fake.dev));
+
+	/* Refused by us, and by the IOMMU driver */
+	KUNIT_EXPECT_EQ(test, -EBUSY, iommu_attach_device(&fake_identity_domain,
+							  fake.dev));
+	KUNIT_EXPECT_EQ(test, before, composed(0));
+	KUNIT_EXPECT_EQ(test, before, composed(1));
+	KUNIT_EXPECT_EQ(test, 0, fake.writes);
+	free_vector(0);
+	fake_iommu.fail_attach = true;
+	KUNIT_EXPECT_EQ(test, -EIO, iommu_attach_device(&fake_identity_domain,
+							fake.dev));
+	KUNIT_EXPECT_PTR_EQ(test, dma, fake_iommu.attached);
+	KUNIT_EXPECT_EQ(test, before, composed(0));
+	KUNIT_EXPECT_EQ(test, before, composed(1));
+	expect_reaches_doorbell(test, before, DOORBELL);
+	free_vectors();
+}
+
 /* The IOMMU driver refuses: prepared for nothing, and all is as before */
 static void test_attach_fails(struct kunit *test)
 {
@@ -1392,6 +1426,7 @@ static struct kunit_case msi_test_cases[] = {
 	KUNIT_CASE(test_refuses_other_granule),
 	KUNIT_CASE(test_identity_before_activation),
 	KUNIT_CASE(test_refuses_domain),
+	KUNIT_CASE(test_refusal_keeps_messages),
 	KUNIT_CASE(test_attach_fails),
 	KUNIT_CASE(test_fault_and_repair),
 	KUNIT_CASE(test_maps_late),

@@ -108,7 +108,8 @@ void iommu_msi_remove_device(struct device *dev);
 /* dma-iommu-msi-move.c, for iommu.c: a group moves to another domain */
 void iommu_msi_add_device(struct iommu_domain *domain, struct device *dev);
 int iommu_msi_start(struct device *dev, struct iommu_domain *domain);
-void iommu_msi_finish(struct device *dev, bool blocked, bool was_blocked);
+void iommu_msi_finish(struct device *dev, bool blocked, bool was_blocked,
+		      bool same);
 void iommu_msi_wake(struct iommu_group *group, unsigned int type,
 		    struct list_head *awake);
 void iommu_msi_let_sleep(struct list_head *awake);
@@ -140,7 +141,7 @@ static inline int iommu_msi_start(struct device *dev,
 }
 
 static inline void iommu_msi_finish(struct device *dev, bool blocked,
-				    bool was_blocked)
+				    bool was_blocked, bool same)
 {
 }
 
