@@ -13,6 +13,7 @@
  *	  [iommu_group::mutex]
  *	  iommu_msi_start()	learn, map; hold devices whose messages change
  *	  attach
+ *	    learn again		what the IOMMU driver makes known only now
  *	  iommu_msi_finish()	write messages, let the devices go
  *	iommu_msi_let_sleep()
  *
@@ -26,10 +27,11 @@
  * A port is held by masking MSI-X, in which case it remembers what is pending
  * (PCIe Base 7.7.2.2), or by switching plain MSI off. That takes a port in D0
  * that answers; -EBUSY if it does not. So it is for all other devices: whoever
- * they are assigned to may switch off what is written to. Nothing here waits for such a state, for
- * a device's lock or for its config space: resuming may wait for all of them, so
- * it comes before the mutex. A change that cannot be refused caches the message
- * of a device that is out of reach, to be written when its state is restored.
+ * they are assigned to may switch off what is written to. Nothing here waits
+ * for such a state, for a device's lock or for its config space: resuming may
+ * wait for all of them, so it comes before the mutex. A change that cannot be
+ * refused caches the message of a device that is out of reach, to be written
+ * when its state is restored.
  */
 #include <linux/cleanup.h>
 #include <linux/interrupt.h>

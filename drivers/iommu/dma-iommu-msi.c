@@ -22,6 +22,8 @@
  *    until the domain is freed. It is mapped a second time only for a device
  *    that does not reach the first IOVA. Nobody else gets such an IOVA: the DMA
  *    API reserves the window, and does not get back what it gave outside of it.
+ *    (A device that joins a DMA domain in use, and has a window or a region of
+ *    its own, has it reserved against later buffers only.)
  *  - What a device may send leads, in the domain that it is attached to, to its
  *    doorbell or to a fault. See dma-iommu-msi-move.c for how that is kept up.
  *  - Where the window does not serve (a granule larger than a page, a DMA mask
