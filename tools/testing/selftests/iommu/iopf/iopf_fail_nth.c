@@ -14,10 +14,10 @@
 #include "../fail_nth.h"
 #include "iopf_util.h"
 
-#define GRANT		64
+#define GRANT		16
 #define PAGES		16
 /* More than any of these paths allocates. */
-#define MAX_SITES	400
+#define MAX_SITES	800
 #define DEBUG		"/sys/kernel/debug/"
 
 FIXTURE(sweep)
