@@ -20,8 +20,8 @@
  *      reserve, which has one for each group that the device may have: a lane in
  *      use has a group, so there are at most as many. One that was queued in
  *      vain is the exception; if that leaves none, the bond is starved and gets
- *      the next that ends, and that one does end. A bond gets more lanes only if
- *      one is left for each group that may still come.
+ *      the next that becomes free, and that one does end. A bond gets more
+ *      lanes only if one is left for each group that may still come.
  *   3. Lanes of an address space run on a workqueue of its own: however many
  *      block, they use up the limit of no other. An unbound workqueue has workers
  *      as long as there is memory to make them.
@@ -583,11 +583,53 @@ static void iopf_send_lane(struct iommu_fault_param *param,
 	lane->param = param;
 	lane->as = bond->as;
 	lane->bond = bond;
+	list_del_init(&bond->starved);
 	bond->coming = lane;
 	bond->lanes++;
 	param->users++;
 	refcount_inc(&lane->as->refs);
 	queue_work(lane->as->wq, &lane->work);
+}
+
+/**
+ * iopf_serve_starved() - give free lanes to bonds that have none
+ * @param: the device, of which there may be more lanes than before
+ *
+ * Context: with the lock of @param.
+ */
+void iopf_serve_starved(struct iommu_fault_param *param)
+{
+	struct iopf_lane *lane;
+
+	lockdep_assert_held(&param->lock);
+	while (!list_empty(&param->starved)) {
+		lane = iopf_pool_get(&param->lanes);
+		if (!lane)
+			break;
+		iopf_send_lane(param, list_first_entry(&param->starved,
+						       struct iopf_bond,
+						       starved), lane);
+	}
+}
+
+/*
+ * A lane has nothing to do: it is for a bond that has none, if there is one.
+ * @lane may be freed.
+ */
+static void iopf_free_lane(struct iommu_fault_param *param,
+			   struct iopf_lane *lane)
+{
+	struct iopf_bond *bond = list_first_entry_or_null(&param->starved,
+							  struct iopf_bond,
+							  starved);
+
+	lockdep_assert_held(&param->lock);
+	if (bond)
+		iopf_send_lane(param, bond, lane);
+	else if (lane->replaced)
+		kmem_cache_free(param->lanes.cache, lane);
+	else
+		iopf_pool_put(&param->lanes, lane);
 }
 
 /* There are groups, and lanes that run may block: have another one, if due. */
@@ -625,9 +667,9 @@ static bool iopf_cancel_coming(struct iommu_fault_param *param,
 	bond->coming = NULL;
 	bond->lanes--;
 	iopf_mm_put(lane->as);
-	iopf_pool_put(&param->lanes, lane);
 	/* Never the last user: whoever withdraws is one. */
 	iopf_put_locked(param);
+	iopf_free_lane(param, lane);
 	return true;
 }
 
@@ -647,6 +689,8 @@ static bool iopf_mm_withdraw(struct iopf_group *group)
 		slot->lane->bond = NULL;
 		bond->lanes--;
 		iopf_start_lane(param, bond);
+		/* The lane that took its place in the reserve may be left. */
+		iopf_serve_starved(param);
 	} else {
 		list_del(&group->node);
 		if (list_empty(&bond->ready))
@@ -727,7 +771,7 @@ static void iopf_finish(struct iopf_walk *walk, struct iopf_slot *slot,
 	iopf_recycle(slot);
 }
 
-/* A lane ends: it is free for a bond that needs one. */
+/* A lane ends. It is not the caller's any more. */
 static void iopf_end_lane(struct iommu_fault_param *param,
 			  struct iopf_lane *lane)
 {
@@ -738,14 +782,7 @@ static void iopf_end_lane(struct iommu_fault_param *param,
 		bond->lanes--;
 		iopf_put_bond(param, bond);
 	}
-	bond = list_first_entry_or_null(&param->starved, struct iopf_bond,
-					starved);
-	if (bond) {
-		list_del_init(&bond->starved);
-		iopf_send_lane(param, bond, lane);
-	} else {
-		iopf_pool_put(&param->lanes, lane);
-	}
+	iopf_free_lane(param, lane);
 }
 
 static void iopf_lane_work(struct work_struct *work)

@@ -184,13 +184,20 @@ static void iopf_put_requests(struct iommu_fault_param *param,
 		if (iopf == last)
 			continue;
 		list_del(&iopf->list);
-		iopf_pool_put(&param->requests, iopf);
+		if (slot->nr_replaced) {
+			slot->nr_replaced--;
+			kmem_cache_free(param->requests.cache, iopf);
+		} else {
+			iopf_pool_put(&param->requests, iopf);
+		}
 	}
 }
 
 /**
  * iopf_recycle() - give a group back to the reserve
  * @slot: the group, on no list, answered or never handed over
+ *
+ * One that was replaced there is freed.
  *
  * Context: with the lock of its device.
  * Return: true if the caller has to iopf_free_param() after unlocking.
@@ -205,7 +212,10 @@ bool iopf_recycle(struct iopf_slot *slot)
 	if (slot->state == IOPF_WITHDRAWN && slot->owned)
 		param->husks--;
 	slot->state = IOPF_FREE;
-	iopf_pool_put(&param->groups, slot);
+	if (slot->replaced)
+		kmem_cache_free(param->groups.cache, slot);
+	else
+		iopf_pool_put(&param->groups, slot);
 	return iopf_put_locked(param);
 }
 
@@ -472,7 +482,10 @@ static bool iopf_spares_do(struct iopf_spares *spares, struct iopf_slot *slot)
 				  spares->nr_requests >= spares->wanted);
 }
 
-/* A handler keeps @slot: another one takes its place in the reserve. */
+/*
+ * A handler keeps @slot: another one takes its place in the reserve, as far as
+ * there was memory.
+ */
 static void iopf_replace(struct iommu_fault_param *param,
 			 struct iopf_slot *slot, struct iopf_spares *spares)
 {
@@ -480,27 +493,32 @@ static void iopf_replace(struct iommu_fault_param *param,
 	size_t n;
 
 	param->husks += slot->owned;
-	iopf_pool_add(&param->groups, spares->slot);
-	spares->slot = NULL;
+	if (spares->slot) {
+		iopf_pool_swap(&param->groups, spares->slot);
+		slot->replaced = true;
+		spares->slot = NULL;
+	}
 	for (n = 1; n < slot->group.fault_count && spares->nr_requests; n++) {
 		iopf = list_first_entry(&spares->requests, struct iopf_fault,
 					list);
 		list_del(&iopf->list);
 		spares->nr_requests--;
-		iopf_pool_add(&param->requests, iopf);
+		iopf_pool_swap(&param->requests, iopf);
+		slot->nr_replaced++;
 	}
 }
 
 /*
  * Withdraws a group. Its handler may need a lane for others the moment that it
- * loses the one that is at this group, so that comes first.
+ * loses the one that is at this group, so that comes first. A lane that was
+ * replaced before has no place in the reserve that another one could take.
  */
 static void iopf_withdraw_group(struct iommu_fault_param *param,
 				struct iopf_slot *slot, bool tell,
 				struct iopf_spares *spares)
 {
 	bool (*withdraw)(struct iopf_group *group) = slot->group.withdraw;
-	bool mm = withdraw && spares->lane;
+	struct iopf_lane *lane = slot->lane;
 
 	slot->state = IOPF_WITHDRAWN;
 	iopf_settle(param, slot);
@@ -510,17 +528,14 @@ static void iopf_withdraw_group(struct iommu_fault_param *param,
 	} else {
 		param->stats.forgotten++;
 	}
-	if (mm) {
-		iopf_pool_add(&param->lanes, spares->lane);
+	if (withdraw && lane && !lane->replaced && spares->lane) {
+		iopf_pool_swap(&param->lanes, spares->lane);
+		lane->replaced = true;
 		spares->lane = NULL;
 	}
 	if (!withdraw || !withdraw(&slot->group)) {
 		iopf_replace(param, slot, spares);
 		return;
-	}
-	if (mm) {
-		spares->lane = iopf_pool_get(&param->lanes);
-		param->lanes.nr -= !!spares->lane;
 	}
 	slot->owned = false;
 	iopf_recycle(slot);

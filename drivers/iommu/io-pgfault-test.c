@@ -6,6 +6,7 @@
  * and how; and what the handler sees: which requests, in which order.
  */
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/iommu.h>
 #include <linux/kthread.h>
@@ -720,6 +721,32 @@ static void iopf_test_husks(struct kunit *test)
 	expect_whole_reserve(test);
 }
 
+/* Husks take no room from those that come after them, however many do. */
+static void iopf_test_kept_husks(struct kunit *test)
+{
+	struct iommu_fault_param *param = param_of(ctx);
+	unsigned int round;
+	LIST_HEAD(husks);
+
+	send_groups(test, 64);
+	detach(PASID_A);
+	attach(test, PASID_A, &ctx->a);
+	KUNIT_EXPECT_EQ(test, 64, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	list_splice_init(&ctx->kept.groups, &husks);
+	for (round = 1; round <= 3; round++) {
+		send_groups(test, 64);
+		KUNIT_EXPECT_EQ(test, 64 + 64 * round, ctx->kept.count);
+		answer_all();
+		KUNIT_EXPECT_EQ(test, 64 + IOPF_SLACK, param->groups.nr_free);
+		KUNIT_EXPECT_EQ(test, 64, param->requests.nr_free);
+	}
+	KUNIT_EXPECT_EQ(test, 0, param->stats.refused + param->stats.again);
+	KUNIT_EXPECT_EQ(test, 0, param->stats.dropped);
+	list_splice(&husks, &ctx->kept.groups);
+	answer_all();
+	expect_whole_reserve(test);
+}
+
 /* A provider that gives nothing back gets no more, others do. */
 static void iopf_test_full_provider(struct kunit *test)
 {
@@ -1059,7 +1086,8 @@ static void iopf_test_mm_races(struct kunit *test)
 	unsigned long addr = use_mm(test, 64), expected = 0;
 	unsigned int i, n;
 
-	for (n = 0; n < 510; n++) {
+	/* The last round is a detach: the reserve stays. */
+	for (n = 0; n < 509; n++) {
 		for (i = 0; i < n % 64; i++)
 			KUNIT_EXPECT_EQ(test, 0,
 					send(PASID_A, i, addr + i * PAGE_SIZE,
@@ -1071,6 +1099,7 @@ static void iopf_test_mm_races(struct kunit *test)
 	/* Withdrawn groups may still be in the hands of lanes. */
 	flush_workqueue(as_of(&ctx->kept)->wq);
 	KUNIT_EXPECT_EQ(test, expected, ctx->fake->responses);
+	expect_whole_reserve(test);
 	unuse_mm(test);
 }
 
@@ -1093,7 +1122,22 @@ static unsigned long use_other_mm(struct kunit *test,
 	iopf_fake_domain_init(other, keep_handler);
 	other->domain.mm = *mm;
 	KUNIT_ASSERT_EQ(test, 0, iopf_mm_init_domain(&other->domain));
+	detach(PASID_B);
+	KUNIT_ASSERT_EQ(test, 0,
+			iommu_attach_device_pasid(&other->domain, dev_of(ctx),
+						  PASID_B, &ctx->b));
 	return addr;
+}
+
+/* Undoes that, when all its groups have been answered. */
+static void unuse_other_mm(struct kunit *test, struct iopf_fake_domain *other,
+			   struct mm_struct *mm)
+{
+	iommu_detach_device_pasid(&other->domain, dev_of(ctx), PASID_B);
+	attach(test, PASID_B, &ctx->b);
+	flush_workqueue(as_of(other)->wq);
+	iopf_mm_exit_domain(&other->domain);
+	mmput(mm);
 }
 
 /* Nothing is mapped there: faults wait for mmap_lock. */
@@ -1126,10 +1170,6 @@ static void iopf_test_fair(struct kunit *test)
 	unsigned int i;
 
 	use_mm(test, 1);
-	detach(PASID_B);
-	KUNIT_ASSERT_EQ(test, 0,
-			iommu_attach_device_pasid(&other.domain, dev_of(ctx),
-						  PASID_B, &ctx->b));
 	mmap_write_lock(current->mm);
 	send_stuck(test, 48);
 	KUNIT_EXPECT_TRUE(test, lanes_are_in(as_of(&ctx->kept), IOPF_LANES));
@@ -1146,11 +1186,113 @@ static void iopf_test_fair(struct kunit *test)
 	mmap_write_unlock(current->mm);
 	flush_workqueue(as_of(&ctx->kept)->wq);
 	attach(test, PASID_A, &ctx->a);
-	detach(PASID_B);
-	iommu_attach_device_pasid(&ctx->kept.domain, dev_of(ctx), PASID_B,
-				  &ctx->b);
-	iopf_mm_exit_domain(&other.domain);
-	mmput(mm);
+	unuse_other_mm(test, &other, mm);
+	expect_whole_reserve(test);
+	unuse_mm(test);
+}
+
+/* Takes lanes out of the reserve, but for some, so that bonds starve. */
+static void steal_lanes(struct list_head *stolen, unsigned int left)
+{
+	struct iommu_fault_param *param = param_of(ctx);
+	struct iopf_lane *lane;
+
+	guard(spinlock)(&param->lock);
+	while (param->lanes.nr_free > left) {
+		lane = iopf_pool_get(&param->lanes);
+		list_add(&lane->node, stolen);
+	}
+}
+
+/* Gives back so many of them, and tells nobody. */
+static void return_lanes(struct list_head *stolen, unsigned int count)
+{
+	struct iommu_fault_param *param = param_of(ctx);
+	struct iopf_lane *lane, *next;
+
+	guard(spinlock)(&param->lock);
+	list_for_each_entry_safe(lane, next, stolen, node) {
+		if (!count--)
+			break;
+		list_del(&lane->node);
+		iopf_pool_put(&param->lanes, lane);
+	}
+}
+
+/* A bond without a lane gets the first that there is, and not two. */
+static void iopf_test_starved(struct kunit *test)
+{
+	struct iommu_fault_param *param = param_of(ctx);
+	LIST_HEAD(stolen);
+
+	use_mm(test, 1);
+	steal_lanes(&stolen, 0);
+	send_stuck(test, 1);
+	KUNIT_EXPECT_FALSE(test, list_empty(&param->starved));
+	/* One more is granted: there is a lane. */
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_set_granted(dev_of(ctx), 65));
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 1));
+	flush_workqueue(as_of(&ctx->kept)->wq);
+	KUNIT_EXPECT_EQ(test, 0, iopf_queue_set_granted(dev_of(ctx), 64));
+	/* Here the next group of the bond finds the lane. */
+	mmap_write_lock(current->mm);
+	send_stuck(test, 1);
+	KUNIT_EXPECT_FALSE(test, list_empty(&param->starved));
+	return_lanes(&stolen, 1);
+	send_stuck(test, 1);
+	KUNIT_EXPECT_TRUE(test, list_empty(&param->starved));
+	mmap_write_unlock(current->mm);
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 3));
+	flush_workqueue(as_of(&ctx->kept)->wq);
+	return_lanes(&stolen, UINT_MAX);
+	expect_whole_reserve(test);
+	unuse_mm(test);
+}
+
+/**
+ * struct blocker - keeps a workqueue that runs one work item from all others
+ * @work: the work item
+ * @go: ends it
+ */
+struct blocker {
+	struct work_struct work;
+	struct completion go;
+};
+
+static void block_work(struct work_struct *work)
+{
+	wait_for_completion(&container_of(work, struct blocker, work)->go);
+}
+
+/* A lane whose groups are withdrawn before it begins is another bond's. */
+static void iopf_test_idle_lane(struct kunit *test)
+{
+	struct iopf_fake_domain other;
+	struct blocker blocker;
+	struct mm_struct *mm;
+	unsigned long addr = use_other_mm(test, &other, &mm);
+	LIST_HEAD(stolen);
+
+	use_mm(test, 1);
+	init_completion(&blocker.go);
+	INIT_WORK_ONSTACK(&blocker.work, block_work);
+	workqueue_set_max_active(as_of(&ctx->kept)->wq, 1);
+	queue_work(as_of(&ctx->kept)->wq, &blocker.work);
+	steal_lanes(&stolen, 1);
+	send_stuck(test, 8);
+	KUNIT_EXPECT_EQ(test, 0, send(PASID_B, 1, addr, LAST));
+	KUNIT_EXPECT_FALSE(test, list_empty(&param_of(ctx)->starved));
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
+	detach(PASID_A);
+	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 9));
+	KUNIT_EXPECT_EQ(test, 8, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
+	KUNIT_EXPECT_EQ(test, 1, ctx->fake->codes[IOMMU_PAGE_RESP_SUCCESS]);
+	complete(&blocker.go);
+	flush_workqueue(as_of(&ctx->kept)->wq);
+	destroy_work_on_stack(&blocker.work);
+	attach(test, PASID_A, &ctx->a);
+	unuse_other_mm(test, &other, mm);
+	return_lanes(&stolen, UINT_MAX);
 	expect_whole_reserve(test);
 	unuse_mm(test);
 }
@@ -1264,6 +1406,7 @@ static struct kunit_case iopf_test_cases[] = {
 	KUNIT_CASE(iopf_test_kinds),
 	KUNIT_CASE(iopf_test_no_pasid),
 	KUNIT_CASE(iopf_test_husks),
+	KUNIT_CASE(iopf_test_kept_husks),
 	KUNIT_CASE(iopf_test_full_provider),
 	KUNIT_CASE(iopf_test_set_granted),
 	KUNIT_CASE(iopf_test_forget),
@@ -1272,6 +1415,8 @@ static struct kunit_case iopf_test_cases[] = {
 	KUNIT_CASE_SLOW(iopf_test_random),
 	KUNIT_CASE(iopf_test_mm),
 	KUNIT_CASE(iopf_test_fair),
+	KUNIT_CASE(iopf_test_starved),
+	KUNIT_CASE(iopf_test_idle_lane),
 	KUNIT_CASE(iopf_test_stuck_rounds),
 	KUNIT_CASE(iopf_test_dead_mm),
 	KUNIT_CASE(iopf_test_brake),

@@ -93,6 +93,8 @@ static struct iopf_slot *iopf_take_slot(struct iommu_fault_param *param,
 	slot->key = key;
 	slot->lane = NULL;
 	slot->owned = false;
+	slot->replaced = false;
+	slot->nr_replaced = 0;
 	param->users++;
 	return slot;
 }
@@ -542,11 +544,14 @@ int iopf_queue_set_granted(struct device *dev, unsigned int granted)
 	granted = min(granted, IOPF_MAX_GRANT);
 	old = param->granted;
 	ret = iopf_resize(param, granted);
-	if (ret)
+	if (ret) {
 		iopf_resize(param, old);
-	else
-		scoped_guard(spinlock, &param->lock)
+	} else {
+		scoped_guard(spinlock, &param->lock) {
 			param->granted = granted;
+			iopf_serve_starved(param);
+		}
+	}
 	iopf_put_param(param);
 	return ret;
 }

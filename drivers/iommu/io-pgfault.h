@@ -55,10 +55,11 @@
  *   - at most IOPF_SLACK are ANSWERED: so many handlers may be between response
  *     and free at the same time,
  *   - each husk has been replaced: whoever withdraws a group that its handler
- *     keeps first allocates another one with its requests and its lane, and the
- *     husk is freed instead of going back. There are as many husks as lanes that
- *     cannot end, and at most n of providers: one that does not give them back
- *     gets no more groups meanwhile, and the device is told to ask again.
+ *     keeps first allocates another one with its requests and its lane. These
+ *     take the places of the husk's, which are freed instead of going back.
+ *     There are as many husks as lanes that cannot end, and at most n of
+ *     providers: one that does not give them back gets no more groups
+ *     meanwhile, and the device is told to ask again.
  *   A request that finds no room is dropped. Its group is answered SUCCESS when
  *   the last request comes, with what there was room for: the device then asks
  *   again for the rest, as after an overflow. So nobody needs to remember which
@@ -143,6 +144,8 @@ enum iopf_group_state {
  * @lane: the lane that resolves it, or NULL
  * @state: how far the group is
  * @owned: a provider has it: flush does not wait for it
+ * @replaced: a husk; another group has its place in the reserve
+ * @nr_replaced: so many of its requests have been replaced likewise
  *
  * All protected by &iommu_fault_param.lock.
  */
@@ -157,6 +160,8 @@ struct iopf_slot {
 	struct iopf_lane *lane;
 	u8 state;
 	bool owned;
+	bool replaced;
+	unsigned int nr_replaced;
 };
 
 /**
@@ -217,6 +222,8 @@ struct iopf_bond {
  * @bond: both; protected by the device's lock. NULL once the group that the
  *	lane resolves has been withdrawn: it is none of the bond's any more
  * @task: runs it
+ * @replaced: it was lost, and another lane has its place in the reserve;
+ *	protected by the device's lock
  */
 struct iopf_lane {
 	struct list_head node;
@@ -225,6 +232,7 @@ struct iopf_lane {
 	struct iopf_mm *as;
 	struct iopf_bond *bond;
 	struct task_struct *task;
+	bool replaced;
 };
 
 /**
@@ -263,7 +271,7 @@ struct iopf_stats {
  * @free: those that nobody uses
  * @offset: of the list_head in each
  * @cache: where they come from
- * @nr: how many there are, used or not
+ * @nr: how many there are, used or not, but for those that were replaced
  * @nr_free: how many are in @free
  * @want: how many there shall be; what comes back beyond that is freed
  *
@@ -397,14 +405,21 @@ static inline void iopf_pool_put(struct iopf_pool *pool, void *item)
 	pool->nr_free++;
 }
 
-/* Adds one that was allocated; NULL is fine. */
+/*
+ * Puts one that was allocated in the place of one in use, which is then freed
+ * by who has it.
+ */
+static inline void iopf_pool_swap(struct iopf_pool *pool, void *item)
+{
+	list_add(item + pool->offset, &pool->free);
+	pool->nr_free++;
+}
+
+/* Adds one that was allocated. */
 static inline void iopf_pool_add(struct iopf_pool *pool, void *item)
 {
-	if (!item)
-		return;
 	pool->nr++;
-	pool->nr_free++;
-	list_add(item + pool->offset, &pool->free);
+	iopf_pool_swap(pool, item);
 }
 
 /* io-pgfault-respond.c */
@@ -428,6 +443,7 @@ void iopf_expire(struct work_struct *work);
 
 /* io-pgfault-mm.c */
 int iopf_mm_handler(struct iopf_group *group);
+void iopf_serve_starved(struct iommu_fault_param *param);
 
 /* The time limit; 0 for none. */
 extern unsigned int iopf_timeout_ms;
