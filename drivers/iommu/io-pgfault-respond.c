@@ -547,7 +547,7 @@ static bool iopf_withdraw_some(struct iommu_fault_param *param,
 			       struct iopf_spares *spares, unsigned int *count)
 {
 	struct iopf_slot *slot, *next;
-	unsigned int n = 0;
+	unsigned int n = 0, before = *count;
 	bool more = false;
 
 	guard(spinlock)(&param->lock);
@@ -560,7 +560,8 @@ static bool iopf_withdraw_some(struct iommu_fault_param *param,
 		iopf_withdraw_group(param, slot, tell, spares);
 		++*count;
 	}
-	iopf_end_run(param);
+	if (*count != before)
+		iopf_end_run(param);
 	return more;
 }
 

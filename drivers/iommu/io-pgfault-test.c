@@ -866,6 +866,11 @@ static void iopf_test_runs(struct kunit *test)
 	KUNIT_EXPECT_LE(test, ctx->fake->runs, 33);
 	answer_all();
 	attach(test, PASID_A, &ctx->a);
+	/* Nothing is withdrawn: nothing is to be sent. */
+	iopf_fake_reset(ctx->fake);
+	detach(PASID_A);
+	KUNIT_EXPECT_EQ(test, 0, ctx->fake->runs);
+	attach(test, PASID_A, &ctx->a);
 	ctx->fake->respond = NULL;
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->late);
 }
