@@ -766,6 +766,7 @@ static void iopf_test_full_provider(struct kunit *test)
 	send_groups(test, 32);
 	KUNIT_EXPECT_TRUE(test, iopf_fake_wait(ctx->fake, 64));
 	WRITE_ONCE(iopf_timeout_ms, 0);
+	flush_delayed_work(&param->expire);
 	KUNIT_EXPECT_EQ(test, 64, param->husks);
 	KUNIT_EXPECT_EQ(test, 64, ctx->fake->codes[IOMMU_PAGE_RESP_INVALID]);
 	send_groups(test, 32);
@@ -867,7 +868,7 @@ static void iopf_test_runs(struct kunit *test)
 	answer_all();
 	attach(test, PASID_A, &ctx->a);
 	/* Nothing is withdrawn: nothing is to be sent. */
-	iopf_fake_reset(ctx->fake);
+	ctx->fake->runs = 0;
 	detach(PASID_A);
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->runs);
 	attach(test, PASID_A, &ctx->a);

@@ -337,8 +337,8 @@ static int iopf_add_request(struct iommu_fault_param *param,
  * group for which the device's reserve has no room is answered SUCCESS before
  * this returns, so that the device asks again. A PASID stop marker is swallowed.
  *
- * Context: process context, a softirq, or a threaded interrupt; not a hard
- * interrupt. Does not sleep. The driver's page_response() may be called before
+ * Context: process context or a threaded interrupt; not a hard interrupt, nor a
+ * softirq. Does not sleep. The driver's page_response() may be called before
  * this returns.
  * Return: 0 if there is nothing left to do for the caller, also if @fault is
  * not a page request. On an error the core will not answer @fault: -ENODEV if

@@ -70,8 +70,9 @@
  *   iommu_fault_param::lock					(spinlock)
  *   the group's pasid_array, the provider's lock (in iopf_handler()),
  *   iopf_mm::lock, what the driver's page_response() takes	(spinlocks)
- * Nothing here is taken from hard interrupts: a driver whose fault interrupt is
- * not threaded reports from a thread of it (request_threaded_irq()). The drain
+ * Nothing here is taken from hard interrupts or softirqs: a driver whose fault
+ * interrupt is not threaded reports from a thread of it
+ * (request_threaded_irq()). The drain
  * callback is called without a lock of the core.
  *
  * Flush has two sides; the report path may hold a driver's lock, so a flush must
