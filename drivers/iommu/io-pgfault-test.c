@@ -261,6 +261,7 @@ static void iopf_test_no_response(struct kunit *test)
 static void iopf_test_no_handler(struct kunit *test)
 {
 	struct iopf_fault evt = { .fault = request(77, 1, 0x1000, 0) };
+	const u64 *said = param_of(ctx)->stats.responses;
 
 	KUNIT_EXPECT_EQ(test, 0, iommu_report_device_fault(dev_of(ctx), &evt));
 	KUNIT_EXPECT_EQ(test, 0, ctx->fake->responses);
@@ -274,6 +275,8 @@ static void iopf_test_no_handler(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, ctx->fake->responses);
 	KUNIT_EXPECT_EQ(test, IOMMU_PAGE_RESP_INVALID,
 			ctx->fake->records[0].code);
+	/* Under the device's lock, where it is counted. */
+	KUNIT_EXPECT_EQ(test, 1, said[IOMMU_PAGE_RESP_INVALID]);
 	evt.fault.prm.pasid = BIT(20);
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			iommu_queue_iopf(dev_of(ctx), &evt.fault));

@@ -327,6 +327,37 @@ static int iopf_add_request(struct iommu_fault_param *param,
 	return 0;
 }
 
+/*
+ * Takes a fault. Where nobody handles it, and the caller leaves that to us, it
+ * is answered.
+ */
+static int iopf_take_fault(struct device *dev, const struct iommu_fault *fault,
+			   bool answer)
+{
+	struct iommu_fault_param *param;
+	int ret = -ENODEV;
+
+	if (fault->type != IOMMU_FAULT_PAGE_REQ)
+		return 0;
+	if (!dev->iommu)
+		return -ENODEV;
+
+	trace_iopf_report(dev_name(dev), &fault->prm);
+	rcu_read_lock();
+	param = rcu_dereference(dev->iommu->fault_param);
+	if (param) {
+		spin_lock(&param->lock);
+		ret = iopf_add_request(param, fault);
+		if (ret == -EINVAL && answer && iopf_is_last(&fault->prm) &&
+		    !iopf_is_stop_marker(&fault->prm))
+			iopf_answer_unheard(param, fault,
+					    IOMMU_PAGE_RESP_INVALID);
+		spin_unlock(&param->lock);
+	}
+	rcu_read_unlock();
+	return ret;
+}
+
 /**
  * iommu_queue_iopf() - take a fault from the report path
  * @dev: the device that faulted
@@ -346,24 +377,7 @@ static int iopf_add_request(struct iommu_fault_param *param,
  */
 int iommu_queue_iopf(struct device *dev, const struct iommu_fault *fault)
 {
-	struct iommu_fault_param *param;
-	int ret = -ENODEV;
-
-	if (fault->type != IOMMU_FAULT_PAGE_REQ)
-		return 0;
-	if (!dev->iommu)
-		return -ENODEV;
-
-	trace_iopf_report(dev_name(dev), &fault->prm);
-	rcu_read_lock();
-	param = rcu_dereference(dev->iommu->fault_param);
-	if (param) {
-		spin_lock(&param->lock);
-		ret = iopf_add_request(param, fault);
-		spin_unlock(&param->lock);
-	}
-	rcu_read_unlock();
-	return ret;
+	return iopf_take_fault(dev, fault, false);
 }
 EXPORT_SYMBOL_GPL(iommu_queue_iopf);
 
@@ -386,9 +400,10 @@ int iommu_report_device_fault(struct device *dev, struct iopf_fault *evt)
 		.grpid = prm->grpid,
 		.code = IOMMU_PAGE_RESP_INVALID,
 	};
-	int ret = iommu_queue_iopf(dev, &evt->fault);
+	int ret = iopf_take_fault(dev, &evt->fault, true);
 
-	if (ret && iopf_is_last(prm) && !iopf_is_stop_marker(prm) &&
+	/* On no queue: there is no lock, and nobody to be confused. */
+	if (ret == -ENODEV && iopf_is_last(prm) && !iopf_is_stop_marker(prm) &&
 	    dev->iommu && dev_iommu_ops(dev)->page_response) {
 		trace_iopf_respond(dev_name(dev), prm, resp.code, 0);
 		dev_iommu_ops(dev)->page_response(dev, evt, &resp);
